@@ -1,0 +1,3 @@
+"""hopward: a TLS-terminating reverse proxy."""
+
+VERSION = "0.1.0"
