@@ -1,5 +1,214 @@
 """What an operator can say: the configuration as frozen, typed objects.
 
-Law: whoever holds a `Config` holds a valid one. Reading and judging a file is `config_file`.
-Durations are seconds, sizes are bytes; `off` is None in both.
+Law: whoever holds a `Config` holds a valid one. Each key stands here once, with its type, its
+default as it would be written, and its description: reading, the editors' schema and the checks
+all follow from that. Durations are seconds, sizes are bytes; `off` is None in both.
+Reading a file, and saying where in it a problem is, is `config_file`'s.
 """
+
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
+from itertools import count
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from .config_certificates import EAB, Acme, Alerts, CertificateFiles, Eab, Smtp, ValidationPorts
+from .config_section import Section, key
+from .config_sites import Health, RateLimit, Route, Site
+from .config_values import (
+    AdminAddress,
+    Cidr,
+    CountOrOff,
+    FilePath,
+    HostName,
+    ListenAddress,
+    LogTarget,
+    Patience,
+    Size,
+    SizeOrOff,
+    Text,
+    Timeout,
+    Workers,
+    at_least_one,
+    listed,
+    mapped,
+    without_off,
+)
+from .units import Address, Network, Origin, UnixPath
+
+__all__ = [
+    "EAB", "NOT_YET", "AccessLog", "Acme", "Address", "Alerts", "CertificateFiles", "Config", "Eab",
+    "Health", "Limits", "Listen", "Network", "Origin", "RateLimit", "Route", "Site", "Smtp",
+    "Timeouts", "UnixPath", "ValidationPorts", "for_local_use", "local_names", "schema",
+]  # fmt: skip
+
+NOT_YET = (
+    "listen.admin",
+    "acme",
+    "alerts",
+    "access_log",
+    "limits.connections_per_ip",
+    "sites.*.basic_auth",
+    "sites.*.rate_limit",
+    "sites.*.health",
+    "sites.*.routes.*.basic_auth",
+    "sites.*.routes.*.rate_limit",
+    "sites.*.routes.*.health",
+)
+"""The keys whose feature is still to come: accepted, and each is answered with a warning."""
+
+
+class Listen(Section):
+    """Where clients are awaited."""
+
+    https: Annotated[
+        tuple[ListenAddress, ...], AfterValidator(at_least_one), BeforeValidator(listed)
+    ] = key(("[::]:443",), "One or a list of address:port; [::] takes IPv4 too.")
+    http: Annotated[
+        tuple[ListenAddress, ...], BeforeValidator(lambda written: listed(without_off(written)))
+    ] = key(("[::]:80",), "Redirects to https; false: none.")
+    admin: AdminAddress = key(
+        "127.0.0.1:9180", "Metrics, health and status: address:port or unix:PATH; false: none."
+    )
+
+    @model_validator(mode="after")
+    def _take_each_address_once(self) -> Self:
+        addresses = [address for address in (*self.https, *self.http, self.admin) if address]
+        for address in addresses:
+            if addresses.count(address) > 1 and not (
+                isinstance(address, Address) and not address.port
+            ):
+                raise ValueError(f"{address} is listened on twice; write it once")
+        return self
+
+
+class Timeouts(Section):
+    """How long each step may take: a duration, or off."""
+
+    handshake: Timeout = key("10s", "From a connection's first byte to the end of TLS's handshake.")
+    request_head: Timeout = key("10s", "For a client to send a request's head.")
+    request_body: Timeout = key("30s", "Between two reads of a request's body.")
+    keepalive: Patience = key("75s", "How long an idle client's connection stays open.")
+    connect: Timeout = key("5s", "To connect to an upstream server.")
+    response_head: Timeout = key("60s", "For an upstream server to begin its answer.")
+    response_body: Timeout = key("60s", "Between two reads of an answer's body.")
+    websocket_idle: Timeout = key("off", "Silence in both directions after which a tunnel ends.")
+    drain: Patience = key("30s", "What running exchanges get to finish when the proxy stops.")
+
+
+class Limits(Section):
+    """How much of each there may be: a size or a number, some of them off."""
+
+    request_head: Size = key("32KiB", "A request's line and header fields.")
+    request_body: SizeOrOff = key("off", "A request's body.")
+    response_head: Size = key("64KiB", "An answer's status line and header fields.")
+    connections: CountOrOff = key("20000", "Clients' connections at one time, in each worker.")
+    connections_per_ip: CountOrOff = key("off", "Connections of one client address.")
+
+
+class AccessLog(Section):
+    """One line for each exchange."""
+
+    format: Literal["json", "text"] = key("json", "How a line is written.")
+    to: LogTarget = key("stdout", "stdout, stderr or a file.")
+    redact: Annotated[tuple[Text, ...], BeforeValidator(listed)] = key(
+        ("token",), "Query parameters whose values are masked."
+    )
+
+
+class Config(Section):
+    """All that an operator can say to hopward."""
+
+    listen: Listen = Field(default_factory=Listen, description=str(Listen.__doc__))
+    workers: Workers = key("auto", "Processes; auto: one per usable CPU.")
+    store: FilePath = key("/var/lib/hopward", "The folder of certificates and the account.")
+    trusted_proxies: Annotated[tuple[Cidr, ...], BeforeValidator(listed)] = key(
+        (), "Networks whose X-Forwarded-For is believed."
+    )
+    acme: Acme = Field(default_factory=Acme, description=str(Acme.__doc__))
+    alerts: Alerts = Field(default_factory=Alerts, description=str(Alerts.__doc__))
+    timeouts: Timeouts = Field(default_factory=Timeouts, description=str(Timeouts.__doc__))
+    limits: Limits = Field(default_factory=Limits, description=str(Limits.__doc__))
+    access_log: Annotated[AccessLog | None, BeforeValidator(without_off)] = Field(
+        default_factory=AccessLog, description="One line for each exchange; off: none."
+    )
+    sites: Annotated[
+        Mapping[HostName, Site], AfterValidator(at_least_one), BeforeValidator(mapped)
+    ] = Field(description="Host names, each with a URL or a mapping.")
+
+
+_LOCAL_HTTPS = (Address("::1", 8443), Address("127.0.0.1", 8443))
+_LOCAL_HTTP = (Address("::1", 8080), Address("127.0.0.1", 8080))
+_LOCAL_ADMIN = Address("127.0.0.1", 9180)
+
+
+def for_local_use(config: Config, store: Path) -> Config:
+    """The same configuration for development: on this machine only, without root or a CA.
+
+    What the file itself puts on a loopback address stays there, and so does a store it names.
+    """
+    written = config.listen.model_fields_set
+
+    def listen(name: str, otherwise: object) -> object:
+        value = getattr(config.listen, name)
+        addresses = value if name != "admin" else (value,)
+        kept = name in written and all(map(_stays_here, addresses))
+        return value if kept else otherwise
+
+    local = {"https": _LOCAL_HTTPS, "http": _LOCAL_HTTP, "admin": _LOCAL_ADMIN}
+    return config.model_copy(
+        update={
+            "listen": config.listen.model_copy(
+                update={name: listen(name, value) for name, value in local.items()}
+            ),
+            "workers": 1,
+            "store": config.store if "store" in config.model_fields_set else store,
+            "sites": {
+                name: site.model_copy(update={"tls": "internal"})
+                for name, site in config.sites.items()
+            },
+        }
+    )
+
+
+def _stays_here(address: Address | UnixPath | None) -> bool:
+    return not isinstance(address, Address) or ip_address(address.host).is_loopback
+
+
+def local_names(sites: Iterable[str]) -> dict[str, str]:
+    """Alias -> site: each site's first label under `.localhost`; a wildcard has none.
+
+    The first site with a label keeps it, the next is `label-2.localhost` and so on; no alias
+    takes another site's own name.
+    """
+    names = [name for name in sites if not name.startswith("*.")]
+    aliases: dict[str, str] = {}
+    later = []
+    for name in names:
+        alias = f"{name.partition('.')[0]}.localhost"
+        if alias == name or (alias not in aliases and alias not in names):
+            aliases[alias] = name
+        else:
+            later.append(name)
+    for name in later:
+        label = name.partition(".")[0]
+        free = (f"{label}-{number}.localhost" for number in count(2))
+        aliases[next(alias for alias in free if alias not in aliases and alias not in names)] = name
+    return aliases
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) by which an editor completes and checks a file."""
+    made = Config.model_json_schema(mode="validation")
+    parts = made["$defs"]
+    servers = _one_or_many({"anyOf": [{"type": "string"}, {"$ref": "#/$defs/WrittenOrigin"}]})
+    for name in ("Site", "RouteOfSite"):
+        parts[name]["properties"]["to"] |= servers
+        parts[name] = {"anyOf": [*servers["anyOf"], parts[name]]}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made, "title": "hopward"}
+
+
+def _one_or_many(entry: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [entry, {"type": "array", "items": entry}]}
