@@ -61,10 +61,12 @@ for hook in /etc/ca-certificates/update.d/*; do
 done"""
 KEYCHAIN = "/Library/Keychains/System.keychain"
 CHROMIUM_DATABASE = ".pki/nssdb"
+# Where newer Chromiums keep theirs, unless the one above exists.
+XDG_DATABASE = ".local/share/pki/nssdb"
 # Relative to the home; only those with a cert9.db are databases.
 DATABASES = (
     CHROMIUM_DATABASE,
-    ".local/share/pki/nssdb",
+    XDG_DATABASE,
     "snap/chromium/current/.pki/nssdb",
     ".var/app/*/.pki/nssdb",
     ".var/app/*/data/pki/nssdb",
@@ -278,10 +280,9 @@ def _as_root(errand: Errand, machine: Machine) -> Errand:
 
 
 def _browsers(authority: Authority, machine: Machine, uninstall: bool) -> list[Errand]:
-    chromium = machine.home / CHROMIUM_DATABASE
     databases = dict(machine.databases)
-    if machine.system != "Darwin" and not uninstall:
-        databases.setdefault(chromium, False)
+    if not uninstall and _chromium_has_none(machine):
+        databases[machine.home / CHROMIUM_DATABASE] = False
     if not databases:
         return []
     if machine.borrowed:
@@ -291,6 +292,12 @@ def _browsers(authority: Authority, machine: Machine, uninstall: bool) -> list[E
         return [Errand("browsers", f"left alone as certutil is missing; {install}, and again this")]
     change = _take_out if uninstall else _put_in
     return [change(authority, machine, database) for database in databases]
+
+
+def _chromium_has_none(machine: Machine) -> bool:
+    # Made beside the newer one, the older one would hide it and the user's own certificates.
+    usual = {machine.home / CHROMIUM_DATABASE, machine.home / XDG_DATABASE}
+    return machine.system != "Darwin" and usual.isdisjoint(machine.databases)
 
 
 def _put_in(authority: Authority, machine: Machine, database: Path) -> Errand:

@@ -179,6 +179,11 @@ def test_chromiums_database_is_made_when_it_is_missing() -> None:
     ]
 
 
+def test_no_database_is_made_that_would_hide_chromiums_newer_one() -> None:
+    newer = replace(USER, databases={HOME / ".local/share/pki/nssdb": False})
+    assert outcomes(newer)[1:] == ["browsers (~/.local/share/pki/nssdb): trusts it"]
+
+
 def test_a_mac_gets_no_database_made_as_chrome_reads_the_keychain_there() -> None:
     assert not [c for c in commands(MAC) if "certutil" in c]
 
