@@ -31,8 +31,8 @@ class TruncatedError(Exception):
 class PlainClient:
     """The same verbs as TLSClient over bare TCP: how an origin is spoken to directly."""
 
-    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
-        self.socket = socket.create_connection((host, port), timeout=PATIENCE)
+    def __init__(self, port: int, host: str = "127.0.0.1", source: str = "") -> None:
+        self.socket = socket.create_connection((host, port), PATIENCE, (source, 0))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def send(self, octets: bytes) -> None:
@@ -97,8 +97,9 @@ class TLSClient(PlainClient):
         session: SSL.Session | None = None,
         versions: tuple[int, int] = (SSL.TLS1_3_VERSION, SSL.TLS1_3_VERSION),
         host: str = "127.0.0.1",
+        source: str = "",
     ) -> None:
-        super().__init__(port, host)
+        super().__init__(port, host, source)
         # the time-out is the kernel's: a Python one would make the socket non-blocking
         self.socket.settimeout(None)
         bound = struct.pack("ll", PATIENCE, 0)
