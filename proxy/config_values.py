@@ -5,7 +5,7 @@ means, so that a `Config` can be built in Python too. Numbers and switches are t
 wants them: so `X-Version: 1.10` stays `1.10`, and nothing that YAML 1.1 would guess is guessed.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal
@@ -153,7 +153,7 @@ def _workers(text: str) -> int:
     try:
         return units.whole_number(text, 1, 1024)
     except ValueError as error:
-        raise ValueError(f"{error}; auto is one per usable CPU") from None
+        raise ValueError(f"{error}, or auto") from None
 
 
 def _max_age(text: str) -> int | None:
@@ -254,10 +254,10 @@ def without_off(written: object) -> object:
     return None if isinstance(written, str) and units.is_off(written) else written
 
 
-def at_least_one(values: tuple[object, ...]) -> tuple[object, ...]:
+def at_least_one(values: Sized) -> Sized:
     """The values, unless there are none."""
     if not values:
-        raise ValueError("an empty list stands here; write at least one entry")
+        raise ValueError("no entry stands here; write at least one")
     return values
 
 
@@ -274,21 +274,10 @@ def _request_field(name: str) -> str:
     return _field_set_by_operator(name)
 
 
-def _each_field_once(fields: Mapping[str, str | None]) -> Mapping[str, str | None]:
-    seen: dict[str, str] = {}
-    for name in fields:
-        if (other := seen.setdefault(name.lower(), name)) != name:
-            raise ValueError(f"{other!r} and {name!r} are one field; write it once")
-    return fields
-
-
 RequestFields = Annotated[
-    Mapping[Annotated[str, AfterValidator(_request_field)], FieldValue],
-    AfterValidator(_each_field_once),
-    BeforeValidator(mapped),
+    Mapping[Annotated[str, AfterValidator(_request_field)], FieldValue], BeforeValidator(mapped)
 ]
 ResponseFields = Annotated[
     Mapping[Annotated[str, AfterValidator(_field_set_by_operator)], FieldValue],
-    AfterValidator(_each_field_once),
     BeforeValidator(mapped),
 ]

@@ -3,6 +3,7 @@
 Pure: text in, value out. Law: whatever is refused is a ValueError that says what would be right.
 """
 
+import os
 import re
 from dataclasses import dataclass
 from fractions import Fraction
@@ -32,7 +33,7 @@ _SERVER_NAME = re.compile(
     r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?"
 )
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_FIELD_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]*")
 _PATH = re.compile(r"/[\x21-\x22\x24-\x3e\x40-\x7e]*")
 
 
@@ -117,18 +118,21 @@ def switch(text: str) -> bool:
 def whole_number(text: str, least: int, most: int = 10**15) -> int:
     """A whole number in decimal, of at least `least` and at most `most`."""
     if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
-        raise ValueError(f"{shown(text)} is not a whole number")
+        raise ValueError(f"{shown(text)} is not a whole number; write {least} or more")
     number = int(text)
     if number < least:
-        raise ValueError(f"{text} is too small; {least} is the least")
+        raise ValueError(f"{text} is too small; write {least} or more")
     if number > most:
-        raise ValueError(f"{text} is too large; {most} is the most")
+        raise ValueError(f"{text} is too large; write {most} or less")
     return number
 
 
 def port(text: str, least: int = 1) -> int:
     """A TCP port."""
-    return whole_number(text, least, 65535)
+    try:
+        return whole_number(text, least, 65535)
+    except ValueError as error:
+        raise ValueError(f"port {error}") from None
 
 
 def listen_address(text: str) -> Address:
@@ -156,7 +160,7 @@ def unix_path(text: str) -> UnixPath:
     path = text.removeprefix("unix:")
     if path == text or not path or "\0" in path:
         raise ValueError(f"{shown(text)} is not a unix socket; write it as unix:/run/name.sock")
-    if len(path.encode()) > _LONGEST_UNIX_PATH:
+    if len(os.fsencode(path)) > _LONGEST_UNIX_PATH:
         raise ValueError(f"{shown(text)} is too long for a socket: {_LONGEST_UNIX_PATH} bytes")
     return UnixPath(Path(path))
 
@@ -212,6 +216,8 @@ def _is_server(host: str, bracketed: bool) -> bool:
 
 
 def _nearest_url(text: str) -> str:
+    if text.isdecimal():
+        return f"write {shown('http://127.0.0.1:' + text)}"
     if re.fullmatch(r"[\w.-]+(:[0-9]+)?|\[[0-9a-fA-F:]+\](:[0-9]+)?", text):
         return f"write {shown('http://' + text)}"
     if text.startswith("/"):
@@ -264,8 +270,9 @@ def network(text: str) -> Network:
 def web_url(text: str, *schemes: str) -> str:
     """A URL with one of `schemes`, unchanged."""
     found = _ORIGIN.fullmatch(text)
+    wanted = " or ".join(f"{scheme}://" for scheme in schemes)
     if found is None or found["scheme"] not in schemes or not re.fullmatch(r"[!-~]+", text):
-        raise ValueError(f"{shown(text)} is not a URL that begins with {schemes[0]}://")
+        raise ValueError(f"{shown(text)} is not a URL that begins with {wanted}")
     _server(found["server"].rpartition("@")[2], text)
     return text
 
@@ -293,7 +300,7 @@ def field_value(text: str) -> str:
     """A field value (RFC 9110 §5.5) without the white space around it."""
     if not _FIELD_VALUE.fullmatch(text):
         raise ValueError(
-            f"{shown(text)} is not a header value; it is one line without control characters"
+            f"{shown(text)} is not a header value; write one line without control characters"
         )
     return text.strip(" \t")
 

@@ -1,0 +1,207 @@
+"""A configuration file -> `Config`, or every problem it has, each with its line and column.
+
+Law: `run` and `check` say the same, for both come through `load`. What pydantic finds is told in
+the operator's words: nothing of it but its places and kinds leaves this room.
+"""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from .config import NOT_YET, Config, for_local_use
+from .config_section import UnknownKey
+from .config_values import kind_of
+from .units import same_name
+from .yaml_document import Document, NotYamlError, Place, Problem
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+__all__ = ["ConfigError", "Loaded", "Problem", "load"]
+
+_NOT_YET = tuple(tuple(path.split(".")) for path in NOT_YET)
+_NO_CERTIFICATES_YET = (
+    "automatic certificates are not issued yet in this version: until then the pair <host>.pem "
+    "and <host>.key is read from the store, or use tls: internal or {cert, key}"
+)
+# How pydantic marks a place that is a key of a mapping and not its value.
+_AT_KEY = "[key]"
+
+
+class ConfigError(Exception):
+    """The file cannot be used: all its problems, in the order of the file."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A valid configuration, and what its operator should know."""
+
+    config: Config
+    warnings: tuple[Problem, ...]
+
+
+def load(path: Path, environ: Mapping[str, str] = os.environ, *, local: bool = False) -> Loaded:
+    """The configuration in a file; `local`: as it serves on this machine for development.
+
+    Raises `ConfigError` with every problem of the file and of the files it names.
+    """
+    document = _read(path, environ)
+    config, problems = _validate(document, path.parent)
+    problems = [*document.problems, *problems, *_same_keys(document)]
+    if not local:
+        problems += _broken_references(document, path.parent)
+    if config is None or problems:
+        raise ConfigError(_in_order(problems))
+    warnings = [*_keys_without_effect(document), *_expired(document, path.parent, local)]
+    if local:
+        config = for_local_use(config, _data_folder(environ))
+    warnings += _sites_without_certificate(document, config)
+    return Loaded(config, tuple(_in_order(warnings)))
+
+
+def _read(path: Path, environ: Mapping[str, str]) -> Document:
+    try:
+        return Document.read(path.read_bytes(), str(path), environ)
+    except OSError as error:
+        message = f"the file cannot be read: {error.strerror}"
+        raise ConfigError([Problem(str(path), 1, 1, message)]) from None
+    except NotYamlError as error:
+        raise ConfigError([error.problem]) from None
+
+
+def _validate(document: Document, folder: Path) -> tuple[Config | None, list[Problem]]:
+    try:
+        return Config.model_validate(document.values, context={"folder": folder}), []
+    except ValidationError as error:
+        return None, [_told(detail, document) for detail in error.errors() if _is_own(detail)]
+
+
+def _is_own(detail: "ErrorDetails") -> bool:
+    # A default that hangs on a broken key is no problem of its own.
+    return detail["type"] != "default_factory_not_called"
+
+
+def _told(detail: "ErrorDetails", document: Document) -> Problem:
+    place, given = detail["loc"], detail["input"]
+    if isinstance(given, UnknownKey):
+        where = _in(document.written(place[:-1]))
+        message = f"unknown key {place[-1]!r}{where}, {given.advice}"
+        return document.problem(place, message, at_key=True)
+    at_key = place[-1:] == (_AT_KEY,)
+    return document.problem(place, _message(detail, document), at_key=at_key)
+
+
+def _message(detail: "ErrorDetails", document: Document) -> str:
+    given, place = detail["input"], detail["loc"]
+    match detail["type"]:
+        case "value_error":
+            return str(detail["ctx"]["error"])
+        case "missing" if place == ("sites",):
+            return "no 'sites' stand here; write at least one, as in 'www.example.com: URL'"
+        case "missing":
+            return f"{place[-1]!r} is missing{_in(document.written(place[:-1]))}; write it too"
+        case "literal_error":
+            return f"{_shown(given)} stands here; write {detail['ctx']['expected']}"
+        case "mapping_type" | "dict_type":
+            return f"{kind_of(given)} stands here; write 'key: value' lines"
+    return f"{kind_of(given)} stands here, which is not known"
+
+
+def _shown(given: object) -> str:
+    return repr(given) if isinstance(given, str) else kind_of(given)
+
+
+def _in(place: Place) -> str:
+    match [part for part in place if isinstance(part, str)]:
+        case []:
+            return ""
+        case ["sites", site]:
+            return f" in site {site!r}"
+        case ["sites", site, "routes", prefix]:
+            return f" in route {prefix!r} of site {site!r}"
+        case ["sites", site, *_, last]:
+            return f" in {last!r} of site {site!r}"
+        case names:
+            return f" in {'.'.join(names)!r}"
+
+
+def _same_keys(document: Document) -> Iterator[Problem]:
+    seen: dict[tuple[Place, str], object] = {}
+    for place in document.key_places():
+        match place:
+            case ["sites", str(name)]:
+                plain = same_name(name)
+            case [*_, "request_headers" | "response_headers", str(name)]:
+                plain = name.lower()
+            case _:
+                continue
+        if (first := seen.setdefault((place[:-1], plain), name)) != name:
+            yield document.problem(
+                place, f"{name!r} is the same as {first!r}; keep one", at_key=True
+            )
+
+
+def _broken_references(document: Document, folder: Path) -> Iterator[Problem]:
+    # Behind the door: cryptography costs more to import than all else here.
+    from .config_references import broken_references
+
+    for place, message in broken_references(document.values, folder):
+        yield document.problem(place, message)
+
+
+def _expired(document: Document, folder: Path, local: bool) -> Iterator[Problem]:
+    from .config_references import expired_certificates
+
+    found = () if local else expired_certificates(document.values, folder, datetime.now(UTC))
+    for place, message in found:
+        yield document.problem(place, f"warning: {message}")
+
+
+def _keys_without_effect(document: Document) -> Iterator[Problem]:
+    for place in document.key_places():
+        if any(_fits(place, pattern) for pattern in _NOT_YET):
+            message = f"warning: {place[-1]!r} does nothing yet in this version"
+            yield document.problem(place, message, at_key=True)
+
+
+def _fits(place: Place, pattern: tuple[str, ...]) -> bool:
+    same_length = len(place) == len(pattern)
+    return same_length and all(ask in ("*", part) for part, ask in zip(place, pattern, strict=True))
+
+
+def _sites_without_certificate(document: Document, config: Config) -> Iterator[Problem]:
+    for name in _sites(document):
+        if config.sites[same_name(name)].tls == "acme":
+            message = f"warning: {_NO_CERTIFICATES_YET}"
+            yield document.problem(("sites", name), message, at_key=True)
+            return
+
+
+def _sites(document: Document) -> tuple[str, ...]:
+    sites = document.values.get("sites") if isinstance(document.values, dict) else None
+    return tuple(sites) if isinstance(sites, dict) else ()
+
+
+def _in_order(problems: Iterable[Problem]) -> list[Problem]:
+    # One mistake is told once, by whoever saw it first.
+    first: dict[tuple[int, int], Problem] = {}
+    for problem in problems:
+        first.setdefault((problem.line, problem.column), problem)
+    return [first[position] for position in sorted(first)]
+
+
+def _data_folder(environ: Mapping[str, str]) -> Path:
+    home = Path(environ.get("HOME") or Path.home())
+    if sys.platform == "darwin":
+        return home / "Library" / "Application Support" / "hopward"
+    return Path(environ.get("XDG_DATA_HOME") or home / ".local" / "share") / "hopward"
