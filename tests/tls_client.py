@@ -96,16 +96,21 @@ class TLSClient(PlainClient):
         alpn: Sequence[bytes] = (b"http/1.1",),
         session: SSL.Session | None = None,
         versions: tuple[int, int] = (SSL.TLS1_3_VERSION, SSL.TLS1_3_VERSION),
+        heard: list[str] | None = None,
         host: str = "127.0.0.1",
         source: str = "",
     ) -> None:
+        """`heard` gets the names of the handshake's states, those of an alert included."""
         super().__init__(port, host, source)
         # the time-out is the kernel's: a Python one would make the socket non-blocking
         self.socket.settimeout(None)
         bound = struct.pack("ll", PATIENCE, 0)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, bound)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, bound)
-        self.tls = SSL.Connection(_context(cafile, alpn, versions), self.socket)
+        context = _context(cafile, alpn, versions)
+        if heard is not None:
+            context.set_info_callback(lambda tls, *_: heard.append(tls.get_state_string().decode()))
+        self.tls = SSL.Connection(context, self.socket)
         self.tls.set_connect_state()
         if server_name is not None:
             self.tls.set_tlsext_host_name(server_name.encode("ascii"))
@@ -171,6 +176,8 @@ def _context(cafile: Path | None, alpn: Sequence[bytes], versions: tuple[int, in
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     context.set_min_proto_version(versions[0])
     context.set_max_proto_version(versions[1])
+    if versions[0] < SSL.TLS1_3_VERSION:
+        context.set_cipher_list(b"DEFAULT@SECLEVEL=0")  # TLS 1.0 and 1.1 need SHA-1
     if alpn:
         context.set_alpn_protos(list(alpn))
     if cafile is not None:
