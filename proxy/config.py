@@ -121,16 +121,16 @@ class AccessLog(Section):
 class Config(Section):
     """All that an operator can say to hopward."""
 
-    listen: Listen = Field(default_factory=Listen, description=str(Listen.__doc__))
+    listen: Listen = Field(default_factory=Listen)
     workers: Workers = key("auto", "Processes; auto: one per usable CPU.")
     store: FilePath = key("/var/lib/hopward", "The folder of certificates and the account.")
     trusted_proxies: Annotated[tuple[Cidr, ...], BeforeValidator(listed)] = key(
         (), "Networks whose X-Forwarded-For is believed."
     )
-    acme: Acme = Field(default_factory=Acme, description=str(Acme.__doc__))
-    alerts: Alerts = Field(default_factory=Alerts, description=str(Alerts.__doc__))
-    timeouts: Timeouts = Field(default_factory=Timeouts, description=str(Timeouts.__doc__))
-    limits: Limits = Field(default_factory=Limits, description=str(Limits.__doc__))
+    acme: Acme = Field(default_factory=Acme)
+    alerts: Alerts = Field(default_factory=Alerts)
+    timeouts: Timeouts = Field(default_factory=Timeouts)
+    limits: Limits = Field(default_factory=Limits)
     access_log: Annotated[AccessLog | None, BeforeValidator(without_off)] = Field(
         default_factory=AccessLog, description="One line for each exchange; off: none."
     )
@@ -199,16 +199,31 @@ def local_names(sites: Iterable[str]) -> dict[str, str]:
     return aliases
 
 
+_NONE = {"enum": [False, "false", "off"]}
+
+
 def schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) by which an editor completes and checks a file."""
-    made = Config.model_json_schema(mode="validation")
+    made = _as_written(Config.model_json_schema(mode="validation"))
     parts = made["$defs"]
-    servers = _one_or_many({"anyOf": [{"type": "string"}, {"$ref": "#/$defs/WrittenOrigin"}]})
+    entry = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/WrittenOrigin"}]}
+    servers = {"anyOf": [*entry["anyOf"], {"type": "array", "items": entry}]}
     for name in ("Site", "RouteOfSite"):
         parts[name]["properties"]["to"] |= servers
         parts[name] = {"anyOf": [*servers["anyOf"], parts[name]]}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made, "title": "hopward"}
+    parts["Listen"]["properties"]["http"]["anyOf"].append(_NONE)
+    made["properties"]["access_log"]["anyOf"].append(_NONE)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "hopward", **made}
 
 
-def _one_or_many(entry: dict[str, Any]) -> dict[str, Any]:
-    return {"anyOf": [entry, {"type": "array", "items": entry}]}
+def _as_written(part: Any) -> Any:
+    # One stands for a list of one, and nothing for a section whose keys are all commented out.
+    if isinstance(part, list):
+        return [_as_written(item) for item in part]
+    if not isinstance(part, dict):
+        return part
+    part = {key: _as_written(value) for key, value in part.items() if key != "title"}
+    if part.get("type") == "array":
+        several = {"type": part.pop("type"), "items": part.pop("items")}
+        return {**part, "anyOf": [several, several["items"], {"type": "null"}]}
+    return {**part, "type": ["object", "null"]} if part.get("type") == "object" else part

@@ -144,7 +144,9 @@ class Route(Section):
 class RouteOfSite(Route):
     """A part of a site; what it leaves out is as in its site."""
 
-    hsts: Annotated[Hsts, WithJsonSchema({"not": {}})] = None
+    hsts: Annotated[Hsts, WithJsonSchema({"not": {}})] = Field(
+        None, description="Belongs to the site."
+    )
     also_known = MappingProxyType(
         dict.fromkeys(("tls", "hsts", "routes"), "it belongs to the site, not to one of its routes")
     )

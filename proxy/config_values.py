@@ -118,7 +118,11 @@ Hsts = Annotated[
     _reads("true, off or a max-age in seconds", lambda text: _max_age(text), int, NoneType),
     _matches(f"{units.DURATION_PATTERN}|[0-9]+|off|true", _NUMBER, {"enum": [True, False, None]}),
 ]
-Text = Annotated[str, _reads("text", lambda text: _text(text)), _ANY_TEXT]
+Text = Annotated[
+    str,
+    _reads("text", lambda text: _text(text)),
+    WithJsonSchema({"type": ["string", "number", "boolean"]}),
+]
 MailAddress = Annotated[str, _reads("a mail address", lambda text: _mail(text)), _ANY_TEXT]
 HttpsUrl = Annotated[
     str, _reads("an https URL", lambda text: units.web_url(text, "https")), _matches("https://.+")

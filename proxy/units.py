@@ -249,7 +249,7 @@ def same_name(text: str) -> str:
 
 def _ascii_form(name: str) -> str:
     try:
-        return f": {name.encode('idna').decode()}"
+        return f": {shown(name.encode('idna').decode())}"
     except UnicodeError:
         return ", xn--…"
 
