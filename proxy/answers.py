@@ -1,0 +1,70 @@
+"""The answers that the proxy gives itself. Pure.
+
+Law: they name the request's id and nothing of what stands behind the proxy.
+"""
+
+from http import HTTPStatus
+
+from .errors import ClientError, UpstreamError
+
+_UPSTREAM_TEXT = {
+    502: "the upstream did not answer as it should",
+    503: "no upstream is ready",
+    504: "the upstream took too long",
+}
+ALLOWED_METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+_PHRASES = {
+    408: "Request Timeout",
+    413: "Content Too Large",
+    414: "URI Too Long",
+    421: "Misdirected Request",
+    431: "Request Header Fields Too Large",
+}
+
+
+def phrase(status: int) -> str:
+    """The reason phrase of a status (RFC 9110 §15)."""
+    return _PHRASES.get(status) or HTTPStatus(status).phrase
+
+
+def error_answer(
+    error: ClientError | UpstreamError,
+    *,
+    request_id: bytes,
+    date: bytes,
+    close: bool,
+    bodiless: bool = False,
+) -> bytes:
+    """A whole response for an error; `bodiless` for HEAD, `close` when it is the last one."""
+    text = error.reason if isinstance(error, ClientError) else _UPSTREAM_TEXT[error.status]
+    status = f"{error.status} {phrase(error.status)}"
+    body = f"{status}: {text}\nrequest id: {request_id.decode('ascii')}\n".encode("ascii")
+    lines = b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n" % len(body)
+    if error.status == 405:
+        lines += b"Allow: %b\r\n" % ALLOWED_METHODS
+    return _answer(status, lines, date, close=close) + (b"" if bodiless else body)
+
+
+def options_answer(*, date: bytes, close: bool) -> bytes:
+    """The answer of the proxy to OPTIONS with Max-Forwards: 0 (RFC 9110 §7.6.2)."""
+    lines = b"Allow: %b\r\nContent-Length: 0\r\n" % ALLOWED_METHODS
+    return _answer("200 OK", lines, date, close=close)
+
+
+def redirect_answer(location: bytes, *, date: bytes, close: bool, bodiless: bool) -> bytes:
+    """A 308 to `location`: method and body stay what they are (RFC 9110 §15.4.9)."""
+    body = b"308 Permanent Redirect: %b\n" % location
+    lines = b"Location: %b\r\nContent-Type: text/plain; charset=utf-8\r\n" % location
+    lines += b"Content-Length: %d\r\n" % len(body)
+    answer = _answer("308 Permanent Redirect", lines, date, close=close)
+    return answer + (b"" if bodiless else body)
+
+
+def _answer(status: str, lines: bytes, date: bytes, *, close: bool) -> bytes:
+    connection = b"Connection: close\r\n" if close else b""
+    return b"HTTP/1.1 %b\r\nDate: %b\r\n%b%b\r\n" % (
+        status.encode("ascii"),
+        date,
+        lines,
+        connection,
+    )

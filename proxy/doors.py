@@ -1,0 +1,104 @@
+"""The listening sockets, bound before any worker begins and held while workers come and go.
+
+Law: each worker has sockets of its own (SO_REUSEPORT), so that the kernel spreads connections evenly,
+and the supervisor holds them too: what waits in the queue of a worker that died is served by the next.
+"""
+
+import errno
+import socket
+from collections.abc import Sequence
+
+from .config import Address
+from .errors import StartError
+
+# Linux cuts it to net.core.somaxconn, 4096 by default since 5.4.
+BACKLOG = 4096
+
+
+def open_doors(addresses: Sequence[Address], workers: int) -> list[list[socket.socket]]:
+    """For each worker a socket on each address. Raises StartError naming the address.
+
+    Port 0 lets the kernel choose, one port for all workers.
+    """
+    bound: list[list[socket.socket]] = [[] for _ in range(workers)]
+    addresses = addresses if _ipv6_works() else _without_ipv6(addresses)
+    try:
+        for address in addresses:
+            port = _probe(address, addresses)
+            for sockets in bound:
+                sockets.append(_listen(address._replace(port=port), addresses))
+    except OSError as error:
+        for opened in bound:
+            for sock in opened:
+                sock.close()
+        raise StartError(f"cannot listen on {show(address)}: {_why(error, address)}") from error
+    return bound
+
+
+def show(address: Address) -> str:
+    """An address as it is written in the configuration."""
+    return f"[{address.host}]:{address.port}" if ":" in address.host else "%s:%d" % address
+
+
+def name_of(sock: socket.socket) -> str:
+    """The address a socket is bound to."""
+    host, port = sock.getsockname()[:2]
+    return show(Address(host, port))
+
+
+def _ipv6_works() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def _without_ipv6(addresses: Sequence[Address]) -> list[Address]:
+    """The addresses a machine without IPv6 has, so that the defaults work in any container."""
+    kept = [each._replace(host="0.0.0.0") if each.host == "::" else each for each in addresses]
+    return [each for each in dict.fromkeys(kept) if ":" not in each.host] or list(addresses)
+
+
+def _probe(address: Address, addresses: Sequence[Address]) -> int:
+    """The port, free for us alone: with SO_REUSEPORT a second hopward would share it unnoticed."""
+    with _bind(address, addresses, shared=False) as sock:
+        sock.listen(1)
+        return int(sock.getsockname()[1])
+
+
+def _listen(address: Address, addresses: Sequence[Address]) -> socket.socket:
+    sock = _bind(address, addresses, shared=True)
+    sock.listen(BACKLOG)
+    return sock
+
+
+def _bind(address: Address, addresses: Sequence[Address], *, shared: bool) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if sock.family == socket.AF_INET6:
+            alone = Address("0.0.0.0", address.port) in addresses
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(alone))
+        sock.bind(address)
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _why(error: OSError, address: Address) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "another program listens there; stop it or choose another port"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return (
+            f"no permission for port {address.port}; give the program CAP_NET_BIND_SERVICE, "
+            "or listen on a port above 1023"
+        )
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "this machine does not have that address"
+    return (error.strerror or str(error)).lower()

@@ -1,0 +1,400 @@
+"""A client's connection.
+
+Law: one thing at a time. A connection waits for a head, or is held by one exchange, or by one tunnel;
+what comes early waits, in bounded space. One deadline says how long the current thing may last.
+"""
+
+import asyncio
+import math
+from enum import Enum, auto
+from typing import cast
+
+from .answers import error_answer, options_answer
+from .errors import ClientError, UpstreamError
+from .exchange import Exchange, Sender
+from .fields import (
+    forwarded_client,
+    in_networks,
+    is_last_hop,
+    one_hop_less,
+    persistent,
+    plain_address,
+    request_id_of,
+)
+from .head import HeadBuffer, RequestHead, read_request
+from .listener import Listener
+from .routing import Route, Site
+from .sockets import reset, unacknowledged
+from .tls import HandshakeError, RecordLayer
+from .tunnel import Tunnel
+from .upstream import Upstream
+
+# What a client may send ahead of its turn (pipelining, a tunnel's first bytes) before it has to wait.
+AHEAD = 64 * 1024
+# How long an answered client may go on sending a request nobody reads: a reset would take the
+# answer from it. nginx's lingering_timeout is 5 s; RFC 9112 §9.6.
+LINGER_SECONDS = 5.0
+
+
+class _State(Enum):
+    HANDSHAKE = auto()
+    OPEN = auto()
+    # Answered for the last time: what still comes is thrown away until the client is done.
+    LINGERING = auto()
+    # Everything is said: the connection ends when the write buffer is empty.
+    CLOSING = auto()
+
+
+class Downstream(asyncio.Protocol):
+    """One client over TLS: its requests, one after the other, or its tunnel."""
+
+    transport: asyncio.Transport
+    _layer: RecordLayer
+    _site: Site
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._loop = asyncio.get_running_loop()
+        self._heads = HeadBuffer(listener.limits.request_head, skip_blank=True)
+        self._state = _State.HANDSHAKE
+        self._exchange: Exchange | None = None
+        self._tunnel: Tunnel | None = None
+        self._request_id = b""
+        self._head_only = False
+        self._refused = False
+        self._head_begun = False
+        self._client_done = False
+        self._writable = True
+        self._held = False
+        self._unsent = -1
+        self.deadline = math.inf
+
+    # From the transport.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        peer = self.transport.get_extra_info("peername")
+        self._peer = plain_address(peer[0] if peer else "127.0.0.1")
+        self._trusted = in_networks(self._peer, self._listener.trusted_proxies)
+        self._refused = self._listener.full
+        self._layer = self._listener.record_layer(self.transport)
+        self._listener.joined(self)
+        self._wait(self._listener.timeouts.handshake)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            plain = self._layer.receive(data)
+        except HandshakeError:
+            self._close_transport()
+            return
+        except ConnectionError:
+            self.abort()
+            return
+        if self._state is _State.HANDSHAKE and self._layer.established:
+            self._greeted()
+        if plain:
+            self._received(plain)
+        if self._layer.ended and not self._client_done:
+            self._client_ended()
+
+    def eof_received(self) -> bool:
+        if not self._client_done:
+            self._client_ended()
+        return self._tunnel is not None and not self.transport.is_closing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._listener.parted(self)
+        exchange, self._exchange = self._exchange, None
+        tunnel, self._tunnel = self._tunnel, None
+        if exchange is not None:
+            exchange.client_left()
+        if tunnel is not None:
+            tunnel.client_left()
+
+    def pause_writing(self) -> None:
+        self._writable = False
+        holder = self._exchange or self._tunnel
+        if holder is not None:
+            holder.client_full()
+
+    def resume_writing(self) -> None:
+        self._writable = True
+        holder = self._exchange or self._tunnel
+        if holder is not None:
+            holder.client_drained()
+
+    # From the worker.
+
+    def expired(self) -> None:
+        """The deadline has passed."""
+        self.deadline = math.inf
+        if self._exchange is not None:
+            self._exchange.expired()
+        elif self._tunnel is not None:
+            self._tunnel.expired()
+        elif self._state is _State.OPEN:
+            self._request_expired()
+        elif self._state is _State.LINGERING:
+            self._close_transport()
+        elif self._state is _State.CLOSING and self._unsent != self.unsent():
+            self._unsent = self.unsent()
+            self._wait(self._listener.timeouts.response_body)
+        else:
+            self.abort()
+
+    def drain(self) -> None:
+        """The process is ending: finish what is under way, begin nothing new."""
+        if self._tunnel is not None:
+            self._tunnel.drain()
+        elif self._exchange is None and not self._heads.data and self._state is not _State.CLOSING:
+            self.close()
+
+    # From the exchange and the tunnel.
+
+    def send(self, data: bytes) -> None:
+        self._layer.send(data)
+
+    def writable(self) -> bool:
+        return self._writable
+
+    def unsent(self) -> int:
+        return unacknowledged(self.transport)
+
+    def hold(self) -> None:
+        if not self._held and not self.transport.is_closing():
+            self._held = True
+            self.transport.pause_reading()
+
+    def release(self) -> None:
+        if self._held and not self.transport.is_closing():
+            self._held = False
+            self.transport.resume_reading()
+
+    def wait_until(self, deadline: float | None) -> None:
+        self.deadline = math.inf if deadline is None else deadline
+
+    def exchange_ended(self, *, persist: bool) -> None:
+        unread = self._exchange is not None and not self._exchange.request_complete
+        self._exchange = None
+        if unread:
+            self._linger()
+        elif not persist:
+            self.close()
+        else:
+            self._await_request()
+
+    def exchange_failed(self, error: ClientError | UpstreamError, *, persist: bool) -> None:
+        self._exchange = None
+        self._answer(error, persist=persist)
+        if self._state is _State.OPEN:
+            self._await_request()
+
+    def exchange_aborted(self) -> None:
+        self._exchange = None
+        self.abort()
+
+    def exchange_switched(self, upstream: Upstream, early: bytes, protocols: list[bytes]) -> None:
+        self._exchange = None
+        self._tunnel = tunnel = Tunnel(
+            self,
+            upstream,
+            websocket=protocols == [b"websocket"],
+            idle=self._listener.timeouts.websocket_idle,
+        )
+        ahead, self._heads.data = self._heads.data, b""
+        self.release()
+        if early:
+            tunnel.upstream_received(early)
+        if ahead:
+            tunnel.client_received(ahead)
+        if self._listener.draining:
+            tunnel.drain()
+
+    def finish(self) -> None:
+        if not self.transport.is_closing():
+            self._layer.finish()
+            self.transport.write_eof()
+
+    def close(self) -> None:
+        self._layer.finish()
+        self._close_transport()
+
+    def abort(self) -> None:
+        self._state = _State.CLOSING
+        reset(self.transport)
+
+    # The requests.
+
+    def _greeted(self) -> None:
+        site = self._listener.table.site(self._layer.server_name)
+        assert site is not None, "the handshake fails where the name is unknown"
+        self._site = site
+        self._state = _State.OPEN
+        self._wait(self._listener.timeouts.request_head)
+
+    def _received(self, data: bytes) -> None:
+        if self._tunnel is not None:
+            self._tunnel.client_received(data)
+        elif self._exchange is not None:
+            self._more_of_request(self._exchange, data)
+        elif self._state is _State.OPEN:
+            self._next_request(data)
+
+    def _more_of_request(self, exchange: Exchange, data: bytes) -> None:
+        try:
+            rest = data if exchange.request_complete else exchange.client_received(data)
+        except ClientError as error:
+            self._refuse_body(exchange, error)
+            return
+        if rest and self._exchange is exchange:
+            self._heads.data += rest
+            if len(self._heads.data) > AHEAD:
+                self.hold()
+
+    def _refuse_body(self, exchange: Exchange, error: ClientError) -> None:
+        exchange.client_left()
+        if exchange.response_begun:
+            self.exchange_aborted()
+        else:
+            self.exchange_failed(error, persist=False)
+
+    def _await_request(self) -> None:
+        if self._listener.draining and not self._heads.data:
+            self.close()
+            return
+        self._head_begun = False
+        self._wait(self._listener.timeouts.keepalive)
+        self.release()
+        if self._heads.data:
+            self._next_request(b"")
+
+    def _next_request(self, data: bytes) -> None:
+        """Begin requests until one is under way or its head is not all there yet."""
+        while self._exchange is None and self._state is _State.OPEN:
+            head = self._take_head(data)
+            if head is None:
+                if self._heads.data and not self._head_begun:
+                    self._head_begun = True
+                    self._wait(self._listener.timeouts.request_head)
+                return
+            data, self._head_begun = b"", False
+            rest, self._heads.data = self._heads.data, b""
+            self._begin(head, rest)
+
+    def _request_expired(self) -> None:
+        self._request_id, self._head_only = self._listener.next_request_id(), False
+        if self._heads.data:
+            self._answer(ClientError(408, "the request head did not come in time"), persist=False)
+        else:
+            self.close()
+
+    def _take_head(self, data: bytes) -> bytes | None:
+        try:
+            return self._heads.take(data)
+        except ValueError as error:
+            status = {"line": 414, "head": 431}.get(str(error), 400)
+            reason = "malformed" if status == 400 else "too long"
+            self._request_id, self._head_only = self._listener.next_request_id(), False
+            self._answer(ClientError(status, f"the request head is {reason}"), persist=False)
+            return None
+
+    def _begin(self, head: bytes, rest: bytes) -> None:
+        """Start the exchange for one head, or answer it here."""
+        self._request_id = self._listener.next_request_id()
+        self._head_only = False
+        self.deadline = math.inf
+        persist = False
+        try:
+            request = read_request(head)
+            self._head_only = request.method == b"HEAD"
+            persist = request.framing.length == 0 and persistent(request.version, request.fields)
+            route = self._route_of(request)
+            if route is None:
+                self._answer_options(rest, persist=persist)
+            else:
+                self._exchange = exchange = self._exchange_for(one_hop_less(request), route)
+                self._heads.data = exchange.begin(rest)
+        except ClientError as error:
+            self._exchange, self._heads.data = None, rest
+            self._answer(error, persist=persist)
+
+    def _route_of(self, request: RequestHead) -> Route | None:
+        """The route of a request; None where the proxy itself is asked. Raises ClientError."""
+        if request.method in (b"CONNECT", b"TRACE"):
+            raise ClientError(405, "this method is not served")
+        if self._refused:
+            raise ClientError(503, "too many connections are open")
+        site = self._listener.table.site(request.host_name)
+        if site is None:
+            raise ClientError(404, "there is no such site here")
+        if site is not self._site:
+            raise ClientError(421, "this connection was opened for another site")
+        if is_last_hop(request):
+            return None
+        route = site.route(request.target)
+        if route is None:
+            raise ClientError(404, "there is nothing at this path")
+        return route
+
+    def _exchange_for(self, request: RequestHead, route: Route) -> Exchange:
+        address = self._peer
+        if self._trusted:
+            self._request_id = request_id_of(request.fields) or self._request_id
+            trusted = self._listener.trusted_proxies
+            address = forwarded_client(self._peer, request.fields, trusted)
+        if route.config.allow and not in_networks(address, route.config.allow):
+            raise ClientError(403, "this address is not allowed here")
+        sender = Sender(address, self._request_id, trusted=self._trusted)
+        return Exchange(self._listener, self, request, route, sender)
+
+    # The proxy's own answers, and the end.
+
+    def _answer(self, error: ClientError | UpstreamError, *, persist: bool) -> None:
+        """Answer with an error; unless the connection persists, this is the last answer."""
+        persist = persist and not self._listener.draining and not self._refused
+        self.send(
+            error_answer(
+                error,
+                request_id=self._request_id,
+                date=self._listener.date,
+                close=not persist,
+                bodiless=self._head_only,
+            )
+        )
+        if not persist:
+            self._linger()
+
+    def _answer_options(self, rest: bytes, *, persist: bool) -> None:
+        persist = persist and not self._listener.draining
+        self._heads.data = rest
+        self.send(options_answer(date=self._listener.date, close=not persist))
+        if not persist:
+            self._linger()
+
+    def _linger(self) -> None:
+        """Say no more; hear the client out for a moment, so that no reset eats the answer."""
+        self._state = _State.LINGERING
+        self._heads.data = b""
+        self.finish()
+        self.release()
+        self._wait(LINGER_SECONDS)
+
+    def _client_ended(self) -> None:
+        """The client says nothing more. In a tunnel it still listens; in HTTP it has left."""
+        self._client_done = True
+        if self._tunnel is not None:
+            self._tunnel.client_ended()
+            return
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.client_left()
+        self.close()
+
+    def _close_transport(self) -> None:
+        self._state = _State.CLOSING
+        self._unsent = self.unsent()
+        self.transport.close()
+        self._wait(self._listener.timeouts.response_body)
+
+    def _wait(self, seconds: float | None) -> None:
+        self.deadline = math.inf if seconds is None else self._loop.time() + seconds

@@ -1,0 +1,30 @@
+"""What can go wrong, named by whose fault it is.
+
+Foreign exceptions are translated into these at the edge of the room that met them, never deeper.
+"""
+
+
+class ClientError(Exception):
+    """The client's fault: answered with `status` and `reason`, which may be shown to it."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(status, reason)
+        self.status = status
+        self.reason = reason
+
+
+class UpstreamError(Exception):
+    """The upstream's fault: answered with `status` while no response head has been sent on.
+
+    `reason` is a short label for logs and metrics; the client never sees it, because it would
+    tell of what stands behind the proxy.
+    """
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(status, reason)
+        self.status = status
+        self.reason = reason
+
+
+class StartError(Exception):
+    """The machine's fault: the proxy cannot start (port taken, key unreadable)."""

@@ -1,0 +1,510 @@
+"""One request and its one response.
+
+Law: never fake a clean end. What the client sees as a complete answer is a complete answer; whatever
+breaks after the head was sent on ends in an aborted connection.
+
+What a failure of the upstream leads to is one table, VERDICTS. Time is measured on progress, never on
+totals: each byte that passes starts the patience anew (`_watch`).
+"""
+
+import asyncio
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Protocol
+
+from .body import Body
+from .chunked import chunk, last_chunk
+from .errors import ClientError, UpstreamError
+from .fields import (
+    end_to_end,
+    own_lines,
+    persistent,
+    request_lines,
+    response_lines,
+    trailer_announcement,
+    trailer_lines,
+    upgrade_asked,
+    upgrade_granted,
+)
+from .head import HeadBuffer, RequestHead, ResponseHead, read_response
+from .listener import Listener
+from .routing import Route
+from .sockets import unacknowledged
+from .upstream import Pool, Upstream
+
+# RFC 9110 §9.2.2. TRACE never gets here.
+IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
+# What is kept of a request body so that it can be sent again, or while a connection is opened.
+HELD_BODY = 64 * 1024
+
+
+class Verdict(Enum):
+    """What becomes of an exchange whose upstream failed."""
+
+    RETRY_ONCE = auto()
+    ANSWER = auto()
+    ABORT = auto()
+
+
+# (response head sent to the client?, safe to repeat?)
+VERDICTS = {
+    (False, True): Verdict.RETRY_ONCE,
+    (False, False): Verdict.ANSWER,
+    (True, True): Verdict.ABORT,
+    (True, False): Verdict.ABORT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who a request is from: its plain `address`, the request's id, and whether the peer that
+    brought it is a trusted proxy."""
+
+    address: str
+    request_id: bytes
+    trusted: bool
+
+
+class Client(Protocol):
+    """What an exchange needs of the client's connection."""
+
+    def send(self, data: bytes) -> None:
+        """Write to the client."""
+
+    def writable(self) -> bool:
+        """Whether the client takes what is written to it."""
+
+    def unsent(self) -> int:
+        """Bytes that the client has not taken yet."""
+
+    def hold(self) -> None:
+        """Read no more from the client for now."""
+
+    def release(self) -> None:
+        """Read from the client again."""
+
+    def wait_until(self, deadline: float | None) -> None:
+        """Call `Exchange.expired` when the loop's time has passed `deadline`."""
+
+    def exchange_ended(self, *, persist: bool) -> None:
+        """The response is complete; `persist`: another request may follow."""
+
+    def exchange_failed(self, error: ClientError | UpstreamError, *, persist: bool) -> None:
+        """No response head has been sent: answer with the error."""
+
+    def exchange_aborted(self) -> None:
+        """The response broke off: end the connection so that this can be seen."""
+
+    def exchange_switched(self, upstream: Upstream, early: bytes, protocols: list[bytes]) -> None:
+        """The upstream sent 101: from now on, bytes; `early` came behind its head."""
+
+
+class Exchange:
+    """One request on its way to an origin, and the response on its way back."""
+
+    def __init__(
+        self, listener: Listener, client: Client, request: RequestHead, route: Route, sender: Sender
+    ) -> None:
+        self._listener = listener
+        self._client = client
+        self._request = request
+        self._route = route
+        self._loop = asyncio.get_running_loop()
+        self._upgrade = upgrade_asked(request.version, request.fields)
+        self._after_host = self._lines_after_host(sender)
+        self._body = Body.of_request(request, listener.limits)
+        self._upstream: Upstream | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._retried = False
+        self._answered = False
+        # All of the body that was sent or waits to be: None when it is not, or no longer, kept.
+        self._kept: bytes | None = b""
+        self._response: ResponseHead | None = None
+        self._response_heads = HeadBuffer(listener.limits.response_head)
+        self._response_body: Body | None = None
+        self._chunk_out = False
+        self._persist = False
+        self._unsent = -1
+
+    # The request, from the client to the upstream.
+
+    @property
+    def request_complete(self) -> bool:
+        """Whether the whole request has come from the client."""
+        return self._body.done
+
+    @property
+    def response_begun(self) -> bool:
+        """Whether the response's final head has been sent to the client."""
+        return self._response is not None
+
+    def begin(self, data: bytes) -> bytes:
+        """Start with the bytes behind the head; returns those that belong to no part of it.
+
+        Raises ClientError if the body is malformed or too large.
+        """
+        rest = self.client_received(data)
+        self._lease()
+        return rest
+
+    def client_received(self, data: bytes) -> bytes:
+        """Take more of the request; returns what is behind its end. Raises ClientError."""
+        if self._body.done or not data:
+            return data
+        piece = self._request_piece(data)
+        self._keep(piece)
+        if self._upstream is not None:
+            self._upstream.transport.write(piece)
+            self._watch()
+        return self._body.rest
+
+    def client_left(self) -> None:
+        """The client is gone: the upstream shall not work on for nobody."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self._upstream is not None:
+            self._upstream.close()
+            self._upstream = None
+
+    def client_full(self) -> None:
+        """The client reads slowly: so does the proxy from the upstream."""
+        if self._upstream is not None:
+            self._upstream.transport.pause_reading()
+            self._watch()
+
+    def client_drained(self) -> None:
+        """The client has caught up."""
+        if self._upstream is not None:
+            self._upstream.transport.resume_reading()
+            self._watch()
+
+    def _request_piece(self, data: bytes) -> bytes:
+        try:
+            payload = self._body.read(data)
+        except ValueError as error:
+            raise ClientError(400, "the request body is malformed") from error
+        if not self._body.chunked:
+            return payload
+        piece = chunk(payload) if payload else b""
+        if self._body.done:
+            piece += last_chunk(trailer_lines(self._body.trailers, self._request.fields))
+        return piece
+
+    def _keep(self, piece: bytes) -> None:
+        """Remember what may have to be sent again; while nobody takes it, read no further."""
+        if self._kept is None:
+            return
+        self._kept += piece
+        if len(self._kept) <= HELD_BODY:
+            return
+        if self._upstream is None:
+            self._client.hold()
+        else:
+            self._kept = None
+
+    def _lines_after_host(self, sender: Sender) -> bytes:
+        request, rules = self._request, self._route.rules
+        return b"".join(
+            (
+                b"\r\n",
+                request_lines(request.fields, rules, trusted=sender.trusted),
+                own_lines(
+                    request.version,
+                    request.host,
+                    sender.address,
+                    sender.request_id,
+                    rules.request_dropped,
+                ),
+                self._request_framing(),
+                b"\r\n",
+            )
+        )
+
+    def _request_framing(self) -> bytes:
+        """Content-Length, Transfer-Encoding, Connection and what it names, made for this hop."""
+        fields, version = self._request.fields, self._request.version
+        lines = []
+        if self._request.framing.chunked:
+            lines.append(b"Transfer-Encoding: chunked\r\n" + trailer_announcement(fields))
+        elif fields.values(b"content-length"):
+            lines.append(b"Content-Length: %d\r\n" % (self._request.framing.length or 0))
+        if version == b"1.1":
+            lines += [b"Expect: %b\r\n" % value for value in fields.values(b"expect")]
+        if self._upgrade:
+            lines.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % b", ".join(self._upgrade))
+        elif version == b"1.1" and b"trailers" in fields.elements(b"te"):
+            lines.append(b"Connection: TE\r\nTE: trailers\r\n")
+        return b"".join(lines)
+
+    # The connection to the upstream.
+
+    def _lease(self) -> None:
+        pool = self._listener.pools.choose(self._route.config.to)
+        assert pool is not None, "a route without origins is never taken"
+        repeatable = self._request.method in IDEMPOTENT and self._kept is not None
+        upstream = None if self._retried else pool.lease(repeatable=repeatable)
+        if upstream is not None:
+            self._leased(upstream, pool)
+        else:
+            self._connecting = self._loop.create_task(self._connect(pool))
+
+    async def _connect(self, pool: Pool) -> None:
+        """Open a connection to the pool's origin, or else to the first other that answers."""
+        tried = [pool.origin]
+        while True:
+            try:
+                upstream = await pool.connect()
+            except UpstreamError as error:
+                others = [to for to in self._route.config.to if to not in tried]
+                following = self._listener.pools.choose(others)
+                if following is None:
+                    self._connecting = None
+                    self._failed(error)
+                    return
+                pool = following
+                tried.append(pool.origin)
+            else:
+                self._connecting = None
+                self._leased(upstream, pool)
+                return
+
+    def _leased(self, upstream: Upstream, pool: Pool) -> None:
+        self._upstream = upstream
+        upstream.receiver = self
+        assert self._kept is not None, "nothing is dropped before it has been sent once"
+        request, host = self._request, self._request.host
+        if self._route.config.host_header == "upstream":
+            host = pool.origin.authority.encode("ascii")
+        line = b"%b %b HTTP/1.1\r\nHost: %b" % (request.method, request.target, host)
+        upstream.transport.write(line + self._after_host + self._kept)
+        if not upstream.reused:
+            self._kept = None
+        self._client.release()
+        self._watch()
+
+    def upstream_full(self) -> None:
+        self._client.hold()
+        self._watch()
+
+    def upstream_drained(self) -> None:
+        self._client.release()
+        self._watch()
+
+    # The response, from the upstream to the client.
+
+    def upstream_received(self, data: bytes) -> None:
+        self._answered = True
+        try:
+            if self._response_body is None:
+                self._read_heads(data)
+            else:
+                self._read_body(data, self._response_body)
+        except UpstreamError as error:
+            self._failed(error)
+
+    def upstream_ended(self) -> bool:
+        if self._response_body is not None and self._response_body.end():
+            self._finish(b"")
+        else:
+            self._failed(UpstreamError(502, "closed"))
+        return False
+
+    def upstream_lost(self) -> None:
+        if self._upstream is not None:
+            self._failed(UpstreamError(502, "reset"))
+
+    def expired(self) -> None:
+        """Nothing has moved for as long as the configuration allows."""
+        if self._still_moving():
+            self._watch()
+        elif self._response is None and not self._body.done and not self._upstream_is_full():
+            self._fail_client(ClientError(408, "the request body did not come in time"))
+        else:
+            self._failed(UpstreamError(504, "timeout"))
+
+    def _read_heads(self, data: bytes) -> None:
+        while True:
+            head = self._take_head(data)
+            if head is None:
+                self._watch()
+                return
+            response = read_response(head, bodiless=self._request.method == b"HEAD")
+            rest, self._response_heads.data = self._response_heads.data, b""
+            if response.status >= 200:
+                self._begin_response(response, rest)
+                return
+            if response.status == 101:
+                self._switch(response, rest)
+                return
+            if self._request.version == b"1.1":
+                self._client.send(_interim_head(response, b""))
+            data = rest
+
+    def _take_head(self, data: bytes) -> bytes | None:
+        try:
+            return self._response_heads.take(data)
+        except ValueError as error:
+            raise UpstreamError(502, "malformed_head") from error
+
+    def _switch(self, response: ResponseHead, early: bytes) -> None:
+        if not upgrade_granted(self._upgrade, response.fields) or not self._body.done:
+            raise UpstreamError(502, "upgrade_not_asked")
+        upstream = self._upstream
+        assert upstream is not None
+        protocols = response.fields.elements(b"upgrade")
+        lines = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % b", ".join(
+            response.fields.values(b"upgrade")
+        )
+        self._client.send(_interim_head(response, lines))
+        self._upstream = None
+        self._client.exchange_switched(upstream, early, protocols)
+
+    def _begin_response(self, response: ResponseHead, rest: bytes) -> None:
+        body = Body.of_response(response, self._listener.limits)
+        request = self._request
+        unsized = body.chunked or body.until_close
+        self._chunk_out = unsized and request.version == b"1.1"
+        self._persist = (
+            persistent(request.version, request.fields)
+            and self._body.done
+            and not self._listener.draining
+            and (self._chunk_out or not unsized)
+        )
+        head = self._response_head(response, self._response_framing(response))
+        payload = self._response_piece(body, rest)
+        self._response, self._response_body = response, body
+        self._pass_on(head + payload, body)
+
+    def _response_framing(self, response: ResponseHead) -> bytes:
+        """The framing and connection fields of the response, made for the client's hop."""
+        lines = []
+        if self._chunk_out:
+            lines.append(b"Transfer-Encoding: chunked\r\n" + trailer_announcement(response.fields))
+        elif response.status != 204:
+            # Of HEAD and 304 it is the length that a GET's body would have (RFC 9110 §8.6).
+            lengths = response.fields.values(b"content-length")
+            lines += [b"Content-Length: %b\r\n" % value for value in lengths]
+        if not self._persist:
+            lines.append(b"Connection: close\r\n")
+        elif self._request.version == b"1.0":
+            lines.append(b"Connection: keep-alive\r\n")
+        return b"".join(lines)
+
+    def _response_head(self, response: ResponseHead, own: bytes) -> bytes:
+        return b"HTTP/1.1 %d%b\r\n%b%b\r\n" % (
+            response.status,
+            response.reason,
+            response_lines(response.fields, self._route.rules, self._listener.date),
+            own,
+        )
+
+    def _read_body(self, data: bytes, body: Body) -> None:
+        self._pass_on(self._response_piece(body, data), body)
+
+    def _response_piece(self, body: Body, data: bytes) -> bytes:
+        """What `data` holds of the body, framed for the client."""
+        try:
+            payload = body.read(data)
+        except ValueError as error:
+            raise UpstreamError(502, "malformed_body") from error
+        return chunk(payload) if payload and self._chunk_out else payload
+
+    def _pass_on(self, piece: bytes, body: Body) -> None:
+        if body.done:
+            self._finish(piece)
+            return
+        if piece:
+            self._client.send(piece)
+        self._watch()
+
+    def _finish(self, last: bytes) -> None:
+        """The response is complete: send its last bytes, free both connections."""
+        body, response, upstream = self._response_body, self._response, self._upstream
+        assert body is not None
+        assert response is not None
+        assert upstream is not None
+        if self._chunk_out:
+            trailers = trailer_lines(body.trailers, response.fields) if body.chunked else b""
+            last += last_chunk(trailers)
+        if last:
+            self._client.send(last)
+        self._upstream = None
+        if self._may_reuse(response, body):
+            upstream.transport.resume_reading()
+            upstream.give_back()
+        else:
+            upstream.close()
+        self._client.exchange_ended(persist=self._persist)
+
+    def _may_reuse(self, response: ResponseHead, body: Body) -> bool:
+        return (
+            self._body.done
+            and not body.until_close
+            and not body.rest
+            and persistent(response.version, response.fields)
+        )
+
+    # Failures and patience.
+
+    def _failed(self, error: UpstreamError) -> None:
+        upstream, self._upstream = self._upstream, None
+        repeatable = (
+            upstream is not None
+            and upstream.reused
+            and error.status == 502
+            and not self._answered
+            and self._kept is not None
+            and self._request.method in IDEMPOTENT
+        )
+        if upstream is not None:
+            upstream.close()
+        verdict = VERDICTS[self._response is not None, repeatable]
+        if verdict is Verdict.RETRY_ONCE:
+            self._retried = True
+            self._lease()
+        elif verdict is Verdict.ANSWER:
+            request = self._request
+            persist = self._body.done and persistent(request.version, request.fields)
+            self._client.exchange_failed(error, persist=persist)
+        else:
+            self._client.exchange_aborted()
+
+    def _fail_client(self, error: ClientError) -> None:
+        self.client_left()
+        self._client.exchange_failed(error, persist=False)
+
+    def _watch(self) -> None:
+        """Start the patience anew that fits what is being waited for."""
+        timeouts = self._listener.timeouts
+        if self._response is not None:
+            seconds = timeouts.response_body
+        elif self._body.done or self._upstream_is_full():
+            seconds = timeouts.response_head
+        else:
+            seconds = timeouts.request_body
+        self._client.wait_until(None if seconds is None else self._loop.time() + seconds)
+
+    def _upstream_is_full(self) -> bool:
+        return self._upstream is not None and self._upstream.transport.get_write_buffer_size() > 0
+
+    def _still_moving(self) -> bool:
+        """Whether the peer that is slow to read has taken anything since this was last asked."""
+        if self._response is not None and not self._client.writable():
+            unsent = self._client.unsent()
+        elif self._upstream is not None and self._upstream_is_full():
+            unsent = unacknowledged(self._upstream.transport)
+        else:
+            return False
+        before, self._unsent = self._unsent, unsent
+        return unsent != before
+
+
+def _interim_head(response: ResponseHead, own: bytes) -> bytes:
+    """A 1xx head as it goes on: no field of ours but `own`, and no body (RFC 9110 §15.2)."""
+    kept = [b"%b: %b\r\n" % pair for pair in end_to_end(response.fields, frozenset())]
+    return b"HTTP/1.1 %d%b\r\n%b%b\r\n" % (
+        response.status,
+        response.reason,
+        b"".join(kept),
+        own,
+    )

@@ -1,0 +1,76 @@
+"""Where the WebSocket frames of one direction begin and end (RFC 6455 §5.2). Pure.
+
+Law: it only watches. A tunnel is transparent; the one thing it must know is whether a Close of its
+own would stand between two frames or tear one apart.
+"""
+
+from wsproto.frame_protocol import CloseReason, FrameProtocol
+
+_CLOSE = 8
+
+
+class Frames:
+    """Follows the bytes of one direction. `closed` once a Close frame has passed.
+
+    Only frame heads are looked at: a read costs one step for each frame in it, whatever its size.
+    """
+
+    __slots__ = ("_head", "_left", "closed")
+
+    def __init__(self) -> None:
+        self._head = b""
+        self._left = 0
+        self.closed = False
+
+    @property
+    def between(self) -> bool:
+        """Whether no frame is under way."""
+        return not self._left and not self._head
+
+    def follow(self, data: bytes) -> None:
+        """Note that `data` has passed."""
+        at = self._left
+        size = len(data)
+        if at >= size:
+            self._left = at - size
+            return
+        if self._head:
+            data, self._head = self._head + data, b""
+            size = len(data)
+        while at < size:
+            length = _frame_length(data, at)
+            if not length:
+                self._head, self._left = data[at:], 0
+                return
+            if data[at] & 0x0F == _CLOSE:
+                self.closed = True
+            at += length
+        self._left = at - size
+
+    def rest_of_frame(self, data: bytes) -> int:
+        """How many bytes of `data` still belong to the frame under way."""
+        if not self._head:
+            return min(self._left, len(data))
+        length = _frame_length(self._head + data, 0)
+        return min(length - len(self._head), len(data)) if length else len(data)
+
+
+def _frame_length(data: bytes, at: int) -> int:
+    """The length of the frame that begins at `at`, head included; 0 while that can't be told."""
+    if len(data) < at + 2:
+        return 0
+    second = data[at + 1]
+    short = second & 0x7F
+    head = 6 if second & 0x80 else 2
+    if short < 126:
+        return head + short
+    extended = 2 if short == 126 else 8
+    if len(data) < at + 2 + extended:
+        return 0
+    return head + extended + int.from_bytes(data[at + 2 : at + 2 + extended])
+
+
+def close_frame(*, masked: bool) -> bytes:
+    """Close 1001 'going away'; `masked` as a client must send it, else as a server does."""
+    frame = FrameProtocol(client=masked, extensions=[]).close(CloseReason.GOING_AWAY)
+    return bytes(frame)

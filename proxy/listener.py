@@ -1,0 +1,108 @@
+"""What all client connections of one worker share.
+
+Law: nothing here belongs to one connection, and nothing that is shared stands anywhere else.
+"""
+
+import asyncio
+import itertools
+import secrets
+from typing import Protocol
+
+from OpenSSL import SSL
+
+from .clock import Clock
+from .config import Config
+from .routing import Table
+from .tls import RecordLayer
+from .upstream import Pools
+
+
+class Connection(Protocol):
+    """A client's connection, as its worker sees it."""
+
+    deadline: float
+
+    def expired(self) -> None:
+        """The deadline has passed."""
+
+    def drain(self) -> None:
+        """Finish what is under way, begin nothing new."""
+
+    def abort(self) -> None:
+        """End at once."""
+
+
+class Listener:
+    """Configuration, sites, pools and clock of one worker, and its open connections.
+
+    `workers`: among how many the limit of connections is shared.
+    """
+
+    def __init__(self, config: Config, table: Table, base: SSL.Context, *, workers: int) -> None:
+        self.timeouts = config.timeouts
+        self.limits = config.limits
+        self.trusted_proxies = config.trusted_proxies
+        self.table = table
+        self.pools = Pools(config.timeouts.connect)
+        self.draining = False
+        self._base = base
+        self._connections: set[Connection] = set()
+        limit = config.limits.connections
+        self._most = None if limit is None else -(-limit // workers)
+        self._ids = itertools.count()
+        self._id_prefix = secrets.token_hex(6).encode("ascii")
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._clock = Clock(asyncio.get_running_loop(), self._ticked)
+
+    @property
+    def date(self) -> bytes:
+        """The date for fields."""
+        return self._clock.date
+
+    @property
+    def full(self) -> bool:
+        """Whether the limit of connections is reached."""
+        return self._most is not None and len(self._connections) >= self._most
+
+    def record_layer(self, transport: asyncio.Transport) -> RecordLayer:
+        """TLS for a new connection."""
+        return RecordLayer(self._base, transport)
+
+    def next_request_id(self) -> bytes:
+        """An id that no other request has, in this worker or another."""
+        return b"%b%06x" % (self._id_prefix, next(self._ids))
+
+    def joined(self, connection: Connection) -> None:
+        """A connection has begun."""
+        self._connections.add(connection)
+        self._empty.clear()
+
+    def parted(self, connection: Connection) -> None:
+        """A connection is gone."""
+        self._connections.discard(connection)
+        if not self._connections:
+            self._empty.set()
+
+    async def drain(self) -> None:
+        """Return when the last exchange and tunnel has ended, at the latest after `drain`."""
+        self.draining = True
+        for connection in list(self._connections):
+            connection.drain()
+        try:
+            async with asyncio.timeout(self.timeouts.drain):
+                await self._empty.wait()
+        except TimeoutError:
+            self.abort()
+        self.pools.close()
+        self._clock.stop()
+
+    def abort(self) -> None:
+        """End every connection at once."""
+        for connection in list(self._connections):
+            connection.abort()
+
+    def _ticked(self, now: float) -> None:
+        for connection in [each for each in self._connections if each.deadline <= now]:
+            connection.expired()
+        self.pools.expire(now)

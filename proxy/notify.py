@@ -1,0 +1,18 @@
+"""Words to systemd (sd_notify(3)): a datagram to the socket it names, and silence elsewhere."""
+
+import os
+import socket
+
+
+def notify(state: str) -> None:
+    """Tell the service manager, if there is one, for example `READY=1`."""
+    path = os.environ.get("NOTIFY_SOCKET")
+    if not path:
+        return
+    address = "\0" + path[1:] if path.startswith("@") else path
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        try:
+            sock.sendto(state.encode("ascii"), address)
+        except OSError:
+            # A manager that does not listen is no reason not to serve.
+            return

@@ -1,0 +1,110 @@
+"""The plain listener on port 80: a redirect to https for known hosts, and ACME's http-01 tokens.
+
+Law: no request is ever forwarded from here.
+"""
+
+import asyncio
+import math
+from typing import cast
+
+from .answers import error_answer, redirect_answer
+from .errors import ClientError
+from .fields import persistent
+from .head import HeadBuffer, RequestHead, read_request
+from .listener import Listener
+
+_CHALLENGES = b"/.well-known/acme-challenge/"
+
+
+def location_of(request: RequestHead, https_port: int) -> bytes:
+    """The same URL on https, with the port where it isn't 443. The target's bytes stay."""
+    port = b"" if https_port == 443 else b":%d" % https_port
+    target = b"/" if request.target == b"*" else request.target
+    return b"https://%b%b%b" % (request.host_name.encode("ascii"), port, target)
+
+
+class Redirect(asyncio.Protocol):
+    """A client's connection on the plain port."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, listener: Listener, https_port: int) -> None:
+        self._listener = listener
+        self._https_port = https_port
+        self._loop = asyncio.get_running_loop()
+        self._heads = HeadBuffer(listener.limits.request_head, skip_blank=True)
+        self.deadline = math.inf
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self._listener.joined(self)
+        self._wait(self._listener.timeouts.request_head)
+        if self._listener.full:
+            self._refuse(ClientError(503, "too many connections are open"))
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            while not self.transport.is_closing() and (head := self._heads.take(data)) is not None:
+                data = b""
+                self._answer(read_request(head))
+        except ClientError as error:
+            self._refuse(error)
+        except ValueError as error:
+            status = {"line": 414, "head": 431}.get(str(error), 400)
+            self._refuse(ClientError(status, "the request head is malformed or too long"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._listener.parted(self)
+
+    def expired(self) -> None:
+        """The deadline has passed: for a request's head, for the next one, or for the end."""
+        if self.transport.is_closing():
+            self.transport.abort()
+        elif self._heads.data:
+            self._refuse(ClientError(408, "the request head did not come in time"))
+        else:
+            self._close()
+
+    def drain(self) -> None:
+        """Answers are given at once, so nothing is under way."""
+        self._close()
+
+    def abort(self) -> None:
+        """End at once."""
+        self.transport.abort()
+
+    def _answer(self, request: RequestHead) -> None:
+        if request.method in (b"CONNECT", b"TRACE"):
+            raise ClientError(405, "this method is not served")
+        known = self._listener.table.site(request.host_name) is not None
+        if not known or request.target.startswith(_CHALLENGES):
+            raise ClientError(404, "there is nothing here")
+        bodiless = request.framing.length == 0
+        persist = bodiless and persistent(request.version, request.fields)
+        answer = redirect_answer(
+            location_of(request, self._https_port),
+            date=self._listener.date,
+            close=not persist,
+            bodiless=request.method == b"HEAD",
+        )
+        self.transport.write(answer)
+        self._wait(self._listener.timeouts.keepalive)
+        if not persist:
+            self._close()
+
+    def _refuse(self, error: ClientError) -> None:
+        answer = error_answer(
+            error,
+            request_id=self._listener.next_request_id(),
+            date=self._listener.date,
+            close=True,
+        )
+        self.transport.write(answer)
+        self._close()
+
+    def _close(self) -> None:
+        self.transport.close()
+        self._wait(self._listener.timeouts.response_body)
+
+    def _wait(self, seconds: float | None) -> None:
+        self.deadline = math.inf if seconds is None else self._loop.time() + seconds

@@ -1,0 +1,69 @@
+"""Which route a request takes: (name, path) -> route. Pure.
+
+The same table chooses the certificate by the client's SNI and the site by its Host field, so that
+both questions always have one answer.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from . import config
+from .fields import FieldRules
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Route:
+    """Where requests of one path prefix go, with the rules that hold on the way."""
+
+    config: config.Route
+    rules: FieldRules
+
+    @classmethod
+    def of(cls, route: config.Route) -> "Route":
+        """The route with its rules made ready once, not per request."""
+        return cls(route, FieldRules.of(route))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Site:
+    """One host (or wildcard) with its default route and its prefixes, longest first."""
+
+    name: str
+    config: config.Site
+    default: Route
+    prefixes: tuple[tuple[bytes, Route], ...]
+
+    @classmethod
+    def of(cls, name: str, site: config.Site) -> "Site":
+        """The site with its routes made ready."""
+        routes = sorted(site.routes.items(), key=lambda item: -len(item[0]))
+        prefixes = tuple((prefix.encode("utf-8"), Route.of(route)) for prefix, route in routes)
+        return cls(name, site, Route.of(site), prefixes)
+
+    def route(self, target: bytes) -> Route | None:
+        """The route of the longest prefix of `target`; None where the site serves nothing there."""
+        for prefix, route in self.prefixes:
+            if target.startswith(prefix):
+                return route
+        return self.default if self.default.config.to else None
+
+
+class Table:
+    """All sites by name: exact names first, then a wildcard of exactly one more label."""
+
+    __slots__ = ("_exact", "_wildcards", "sites")
+
+    def __init__(
+        self, sites: Mapping[str, config.Site], aliases: Mapping[str, str] | None = None
+    ) -> None:
+        self.sites = {name: Site.of(name, site) for name, site in sites.items()}
+        self._exact = {name: site for name, site in self.sites.items() if name[:2] != "*."}
+        self._exact |= {alias: self.sites[name] for alias, name in (aliases or {}).items()}
+        self._wildcards = {name[2:]: site for name, site in self.sites.items() if name[:2] == "*."}
+
+    def site(self, name: str) -> Site | None:
+        """The site of a lower-case name without trailing dot (RFC 9525 §6.3 for wildcards)."""
+        found = self._exact.get(name)
+        if found is None and self._wildcards:
+            return self._wildcards.get(name.partition(".")[2])
+        return found

@@ -1,0 +1,213 @@
+"""The process that starts the workers, replaces those that die, and passes signals on.
+
+Law: it does nothing else. It runs no event loop, reads no request and keeps no state that a worker
+needs, so it has no reason to die.
+"""
+
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from . import worker
+from .certificates import Certificates
+from .config import Config, local_names
+from .doors import name_of, open_doors
+from .log import Log
+from .notify import notify
+from .routing import Table
+from .tls import Base
+from .worker import Doors, Plan
+
+# Seconds to wait before a worker is started again that lived shorter than _SOUND: the first time at
+# once, then ever longer, so that one that cannot live does not eat the machine.
+BACKOFF = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
+_SOUND = 60.0
+# What a worker may take beyond `drain` before it is killed.
+_GRACE = 5.0
+
+
+def delay_before_restart(failures: int) -> float:
+    """Seconds to wait after that many short lives in a row. Pure."""
+    return BACKOFF[min(failures, len(BACKOFF)) - 1] if failures else 0.0
+
+
+@dataclass
+class _Seat:
+    """The place of one worker: its sockets outlive the processes that serve them."""
+
+    doors: Doors
+    pid: int = 0
+    began: float = 0.0
+    failures: int = 0
+    start_at: float = 0.0
+    ready: int = -1
+    serving: bool = False
+
+
+@dataclass
+class Supervisor:
+    """Runs the workers of one configuration."""
+
+    config: Config
+    local: bool
+    log: Log
+    _seats: list[_Seat] = field(default_factory=list)
+    _stopping: bool = False
+    _announced: bool = False
+    _failed: bool = False
+
+    def run(self) -> int:
+        """Serve until SIGTERM or SIGINT; returns the exit code. Raises StartError."""
+        self._plan = self._make_plan()
+        self._open()
+        self._lifeline, self._lifeline_end = os.pipe()
+        self._signals, wakeup = os.pipe()
+        os.set_blocking(wakeup, False)
+        signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+            signal.signal(number, lambda _number, _frame: None)
+        while not self._stopping or any(seat.pid for seat in self._seats):
+            self._start_due()
+            self._wait()
+        return 1 if self._failed else 0
+
+    def _make_plan(self) -> Plan:
+        config = self.config
+        workers = _usable_cpus() if config.workers == "auto" else config.workers
+        aliases = local_names(config.sites) if self.local else {}
+        table = Table(config.sites, aliases)
+        return Plan(config, table, Certificates(config, table, aliases), Base(), workers)
+
+    def _open(self) -> None:
+        listen, workers = self.config.listen, self._plan.workers
+        https = open_doors(listen.https, workers)
+        http = open_doors(listen.http, workers)
+        self._seats = [_Seat(Doors(*each)) for each in zip(https, http, strict=True)]
+
+    def _start_due(self) -> None:
+        now = time.monotonic()
+        for seat in self._seats:
+            if not self._stopping and not seat.pid and seat.start_at <= now:
+                self._start(seat)
+
+    def _start(self, seat: _Seat) -> None:
+        receive, send = os.pipe()
+        # What is buffered would be written once more by the child.
+        sys.stderr.flush()
+        sys.stdout.flush()
+        pid = os.fork()
+        if not pid:
+            os._exit(self._be_worker(seat, send))
+        os.close(send)
+        seat.pid, seat.ready, seat.began = pid, receive, time.monotonic()
+
+    def _be_worker(self, seat: _Seat, ready: int) -> int:
+        """The child's whole life; returns its exit code."""
+        signal.set_wakeup_fd(-1)
+        # A terminal sends Ctrl-C to all of us; the supervisor passes it on as SIGTERM.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.close(self._lifeline_end)
+        for other in self._seats:
+            if other is not seat:
+                for door in (*other.doors.https, *other.doors.http):
+                    door.close()
+        try:
+            worker.run(self._plan, seat.doors, ready=ready, lifeline=self._lifeline)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it ends this process alone
+            self.log.error("worker-failed", error=f"{type(error).__name__}: {error}")
+            return 1
+        return 0
+
+    def _wait(self) -> None:
+        """Sleep until a signal, a worker's readiness or a due restart."""
+        starting = {seat.ready: seat for seat in self._seats if seat.ready >= 0}
+        readable, _, _ = select.select([self._signals, *starting], [], [], self._patience())
+        for descriptor in readable:
+            if descriptor != self._signals:
+                self._heard_of(starting[descriptor])
+        if self._signals in readable:
+            for number in os.read(self._signals, 64):
+                self._signalled(number)
+        if self._stopping and time.monotonic() > self._kill_at:
+            self._signal_all(signal.SIGKILL)
+
+    def _patience(self) -> float | None:
+        now = time.monotonic()
+        if self._stopping:
+            return max(0.0, self._kill_at - now) + 0.05
+        due = [seat.start_at - now for seat in self._seats if not seat.pid]
+        return max(0.0, min(due)) if due else None
+
+    def _heard_of(self, seat: _Seat) -> None:
+        """A worker serves now, or its end of the pipe was closed by its death."""
+        seat.serving = os.read(seat.ready, 1) == b"R"
+        os.close(seat.ready)
+        seat.ready = -1
+        if not self._announced and all(each.serving for each in self._seats):
+            self._announced = True
+            self._announce()
+
+    def _announce(self) -> None:
+        first = self._seats[0].doors
+        self.log.info(
+            "ready",
+            https=[name_of(door) for door in first.https],
+            http=[name_of(door) for door in first.http],
+            workers=len(self._seats),
+            pid=os.getpid(),
+        )
+        notify("READY=1")
+
+    def _signalled(self, number: int) -> None:
+        if number == signal.SIGCHLD:
+            self._reap()
+        elif number in (signal.SIGTERM, signal.SIGINT):
+            self._stop()
+
+    def _stop(self) -> None:
+        """Drain; when asked a second time, end at once."""
+        if not self._stopping:
+            self._stopping = True
+            self.log.info("stopping")
+            notify("STOPPING=1")
+            self._kill_at = time.monotonic() + (self.config.timeouts.drain or 0.0) + _GRACE
+            for seat in self._seats:
+                for door in (*seat.doors.https, *seat.doors.http):
+                    door.close()
+        self._signal_all(signal.SIGTERM)
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        for seat in self._seats:
+            if seat.pid:
+                os.kill(seat.pid, number)
+
+    def _reap(self) -> None:
+        for seat in self._seats:
+            if seat.pid and os.waitpid(seat.pid, os.WNOHANG)[0]:
+                self._ended(seat)
+
+    def _ended(self, seat: _Seat) -> None:
+        pid, seat.pid, seat.serving = seat.pid, 0, False
+        if self._stopping:
+            return
+        if not self._announced:
+            # It never served: what is wrong is wrong for good.
+            self._failed = True
+            self._stop()
+            return
+        now = time.monotonic()
+        seat.failures = seat.failures + 1 if now - seat.began < _SOUND else 1
+        delay = delay_before_restart(seat.failures)
+        seat.start_at = now + delay
+        self.log.error("worker-died", worker=pid, restart_in_seconds=delay)
+
+
+def _usable_cpus() -> int:
+    affinity: Callable[[int], set[int]] | None = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

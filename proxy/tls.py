@@ -1,0 +1,194 @@
+"""The record layer (RFC 8446) between a client's transport and plain bytes, over pyOpenSSL.
+
+Law: a connection without a known name gets an alert and no certificate.
+
+Theory. Tickets are sealed with the keys of the context a connection *starts* on. So there is one
+base context, made before the workers are forked and kept over reloads: any worker can resume what
+another one began. It holds no certificate; the SNI callback swaps in the context of the site. OpenSSL
+works on memory BIOs: ciphertext goes in with `bio_write`, comes out with `bio_read`, and the
+transport stays uvloop's plain TCP, whose flow control then holds for TLS as well.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from types import TracebackType
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from OpenSSL import SSL
+
+ALPN = b"http/1.1"
+# One record holds at most 16 KiB (RFC 8446 §5.1), so a larger read brings no more.
+_RECORD = 16 * 1024
+# One write of a whole upstream read: uvloop reads up to 256 KB, a record adds 22 bytes to 16 KiB.
+_FLUSH = 264 * 1024
+
+
+class UnknownName(Exception):
+    """No site has the name that the client asked for; raised within OpenSSL's callbacks only."""
+
+
+class NoCommonProtocol(Exception):
+    """The client offers protocols by ALPN, and HTTP/1.1 is not among them."""
+
+
+class HandshakeError(Exception):
+    """A handshake that failed; `reason` is OpenSSL's own, as a label."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Base:
+    """The context on which every connection starts, made once before any worker is.
+
+    `choose` gives the context of a lower-case name without trailing dot, or None: then the client
+    gets the `unrecognized_name` alert (RFC 6066 §3). Each worker sets its own.
+    """
+
+    choose: Callable[[str], SSL.Context | None]
+
+    def __init__(self) -> None:
+        self.choose = lambda name: None
+        self.context = _context()
+        self.context.set_tlsext_servername_callback(self._servername)
+
+    def _servername(self, connection: SSL.Connection) -> None:
+        name = (connection.get_servername() or b"").decode("ascii", "replace")
+        context = self.choose(name.lower().removesuffix("."))
+        if context is None:
+            raise UnknownName(name)
+        connection.set_context(context)
+
+
+def site_context(certificate: bytes, key: bytes) -> SSL.Context:
+    """The context of a site from PEM: the chain with its leaf first, and the key.
+
+    Raises ValueError or SSL.Error when they cannot be read or do not belong together.
+    """
+    context = _context()
+    leaf, *chain = x509.load_pem_x509_certificates(certificate)
+    context.use_certificate(leaf)
+    for issuer in chain:
+        context.add_extra_chain_cert(issuer)
+    context.use_privatekey(load_pem_private_key(key, None))  # type: ignore[arg-type]
+    context.check_privatekey()
+    return context
+
+
+def _context() -> SSL.Context:
+    context = SSL.Context(SSL.TLS_METHOD)
+    context.set_min_proto_version(SSL.TLS1_3_VERSION)
+    context.set_alpn_select_callback(_select_protocol)
+    # An idle connection keeps no record buffers: 34 KiB each way otherwise.
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    return context
+
+
+def _select_protocol(connection: SSL.Connection, offered: list[bytes]) -> bytes:
+    if ALPN not in offered:
+        raise NoCommonProtocol
+    return ALPN
+
+
+def silence_refusals() -> None:
+    """Keep pyOpenSSL from printing a traceback for each client that asks for an unknown name.
+
+    It reports exceptions of the SNI callback to `sys.excepthook`, and has no other way to refuse.
+    """
+    previous = sys.excepthook
+
+    def excepthook(
+        kind: type[BaseException], value: BaseException, trace: TracebackType | None
+    ) -> None:
+        if kind is not UnknownName:
+            previous(kind, value, trace)
+
+    sys.excepthook = excepthook
+
+
+class RecordLayer:
+    """One client's TLS connection over its transport.
+
+    `established` after the handshake; `ended` after the client's close_notify.
+    """
+
+    __slots__ = ("_connection", "_transport", "ended", "established")
+
+    def __init__(self, base: SSL.Context, transport: asyncio.Transport) -> None:
+        self._connection = SSL.Connection(base, None)
+        self._connection.set_accept_state()
+        self._transport = transport
+        self.established = False
+        self.ended = False
+
+    @property
+    def server_name(self) -> str:
+        """The name asked for by SNI, lower case, without trailing dot."""
+        name = self._connection.get_servername() or b""
+        return name.decode("ascii", "replace").lower().removesuffix(".")
+
+    def receive(self, data: bytes) -> bytes:
+        """Take ciphertext from the transport and return the plain bytes that it completes.
+
+        Raises HandshakeError (the alert has been written) before the handshake is done, and
+        ConnectionError after it when the peer breaks the protocol.
+        """
+        self._connection.bio_write(data)
+        if not self.established and not self._handshake():
+            return b""
+        parts: list[bytes] = []
+        try:
+            while True:
+                parts.append(self._connection.recv(_RECORD))
+        except SSL.WantReadError:
+            pass
+        except SSL.ZeroReturnError:
+            self.ended = True
+        except SSL.Error as error:
+            self._flush()
+            raise ConnectionError("the peer broke the TLS protocol") from error
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def send(self, data: bytes) -> None:
+        """Write plain bytes to the peer; nothing after `finish`."""
+        self._connection.send(data)
+        self._flush()
+
+    def finish(self) -> None:
+        """Send close_notify: the end of what we say, not of what we hear (RFC 8446 §6.1)."""
+        try:
+            self._connection.shutdown()
+        except SSL.Error:
+            # Within a handshake there is nothing to close yet.
+            return
+        self._flush()
+
+    def _handshake(self) -> bool:
+        try:
+            self._connection.do_handshake()
+        except SSL.WantReadError:
+            self._flush()
+            return False
+        except (SSL.Error, NoCommonProtocol) as error:
+            self._flush()
+            raise HandshakeError(_reason(error)) from error
+        self.established = True
+        self._flush()
+        return True
+
+    def _flush(self) -> None:
+        try:
+            while True:
+                self._transport.write(self._connection.bio_read(_FLUSH))
+        except SSL.WantReadError:
+            return
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, NoCommonProtocol):
+        return "no_application_protocol"
+    details = error.args[0] if error.args and isinstance(error.args[0], list) else []
+    return str(details[-1][2]).replace(" ", "_") if details else "protocol"

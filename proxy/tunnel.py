@@ -1,0 +1,181 @@
+"""After a 101: bytes both ways (RFC 9110 §7.8).
+
+Law: a tunnel is transparent. What one end says the other hears, in order and unchanged, half-closes
+and resets included; the one exception is the drain, when a WebSocket gets Close 1001 in both
+directions, between two frames.
+"""
+
+import asyncio
+from typing import Protocol
+
+from .frames import Frames, close_frame
+from .sockets import reset
+from .upstream import Upstream
+
+
+class Client(Protocol):
+    """What a tunnel needs of the client's connection."""
+
+    def send(self, data: bytes) -> None:
+        """Write to the client."""
+
+    def hold(self) -> None:
+        """Read no more from the client for now."""
+
+    def release(self) -> None:
+        """Read from the client again."""
+
+    def finish(self) -> None:
+        """Say nothing more to the client, and hear it out."""
+
+    def close(self) -> None:
+        """End the connection once all is written."""
+
+    def abort(self) -> None:
+        """End the connection so that this can't be taken for a clean end."""
+
+    def wait_until(self, deadline: float | None) -> None:
+        """Call `Tunnel.expired` when the loop's time has passed `deadline`."""
+
+
+# How long both ends may take to answer a Close before their connections are simply closed.
+CLOSING_SECONDS = 2.0
+
+
+class Tunnel:
+    """The bytes between a client and an upstream that have left HTTP behind.
+
+    `websocket`: the bytes are frames, and the drain may speak between them.
+    """
+
+    def __init__(
+        self, client: Client, upstream: Upstream, *, websocket: bool, idle: float | None
+    ) -> None:
+        self._client = client
+        self._upstream = upstream
+        self._idle = idle
+        self._loop = asyncio.get_running_loop()
+        self._from_client = Frames() if websocket else None
+        self._from_upstream = Frames() if websocket else None
+        self._draining = False
+        self._client_ended = False
+        self._upstream_ended = False
+        self._upstream_told = False
+        self._client_told = False
+        upstream.receiver = self
+        self._watch()
+
+    def client_received(self, data: bytes) -> None:
+        """Bytes from the client."""
+        if self._upstream_told:
+            return
+        frames = self._from_client
+        if self._draining and frames is not None:
+            data = data[: frames.rest_of_frame(data)]
+        if frames is not None:
+            frames.follow(data)
+        if data:
+            self._upstream.transport.write(data)
+        if self._draining:
+            self._speak()
+        else:
+            self._watch()
+
+    def upstream_received(self, data: bytes) -> None:
+        """Bytes from the upstream."""
+        if self._client_told:
+            return
+        frames = self._from_upstream
+        if self._draining and frames is not None:
+            data = data[: frames.rest_of_frame(data)]
+        if frames is not None:
+            frames.follow(data)
+        if data:
+            self._client.send(data)
+        if self._draining:
+            self._speak()
+        else:
+            self._watch()
+
+    def client_ended(self) -> None:
+        """The client says nothing more; it may still listen."""
+        self._client_ended = True
+        if self._upstream_ended or not self._upstream.transport.can_write_eof():
+            self._close()
+        elif not self._upstream_told:
+            self._upstream.transport.write_eof()
+
+    def upstream_ended(self) -> bool:
+        self._upstream_ended = True
+        if self._client_ended:
+            self._close()
+            return False
+        if not self._client_told:
+            self._client.finish()
+        return True
+
+    def client_left(self) -> None:
+        """The client's connection is gone."""
+        reset(self._upstream.transport)
+        self._upstream.close()
+
+    def upstream_lost(self) -> None:
+        if self._upstream_ended:
+            self._client.close()
+        else:
+            self._client.abort()
+
+    def client_full(self) -> None:
+        self._upstream.transport.pause_reading()
+
+    def client_drained(self) -> None:
+        self._upstream.transport.resume_reading()
+
+    def upstream_full(self) -> None:
+        self._client.hold()
+
+    def upstream_drained(self) -> None:
+        self._client.release()
+
+    def expired(self) -> None:
+        """Neither end has said anything for as long as the configuration allows."""
+        self._close()
+
+    def drain(self) -> None:
+        """The process is ending: part from both ends as soon as a frame's end allows it."""
+        if self._from_client is not None:
+            self._draining = True
+            self._speak()
+
+    def _speak(self) -> None:
+        """Say Close 1001 in each direction that stands between two frames."""
+        up, down = self._from_client, self._from_upstream
+        assert up is not None
+        assert down is not None
+        if not self._upstream_told and up.between:
+            self._upstream_told = True
+            if not up.closed and not self._client_ended:
+                self._upstream.transport.write(close_frame(masked=True))
+        if not self._client_told and down.between:
+            self._client_told = True
+            if not down.closed and not self._upstream_ended:
+                self._client.send(close_frame(masked=False))
+        if self._upstream_told and self._client_told:
+            self._part()
+
+    def _part(self) -> None:
+        """Both have been told: end what we say, and give them a moment to answer."""
+        self._client.wait_until(self._loop.time() + CLOSING_SECONDS)
+        if not self._upstream_ended:
+            self._client.finish()
+        if not self._client_ended and self._upstream.transport.can_write_eof():
+            self._upstream.transport.write_eof()
+
+    def _close(self) -> None:
+        self._upstream.receiver = None
+        self._upstream.transport.close()
+        self._client.close()
+
+    def _watch(self) -> None:
+        deadline = None if self._idle is None else self._loop.time() + self._idle
+        self._client.wait_until(deadline)

@@ -1,0 +1,94 @@
+"""A worker process: one uvloop loop that serves clients until it is told to stop.
+
+Law: nothing in here blocks, and a worker whose supervisor is gone ends too.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import uvloop
+
+from .certificates import Certificates
+from .config import Config
+from .doors import BACKLOG
+from .downstream import Downstream
+from .listener import Listener
+from .redirect import Redirect
+from .routing import Table
+from .tls import Base, silence_refusals
+
+# A leaf of the local authority lives for days; looked at this often it is never late.
+RENEWAL_SECONDS = 600.0
+
+
+class Plan(NamedTuple):
+    """All that the workers of one configuration share, made before they are forked."""
+
+    config: Config
+    table: Table
+    certificates: Certificates
+    base: Base
+    workers: int
+
+
+class Doors(NamedTuple):
+    """The listening sockets of one worker."""
+
+    https: Sequence[socket.socket]
+    http: Sequence[socket.socket]
+
+
+def run(plan: Plan, doors: Doors, *, ready: int, lifeline: int) -> None:
+    """Serve until SIGTERM, or until `lifeline` ends, which only the supervisor can write to.
+
+    Writes one byte to `ready` when every socket accepts. A second SIGTERM ends at once.
+    """
+    silence_refusals()
+    uvloop.run(_serve(plan, doors, ready, lifeline))
+
+
+async def _serve(plan: Plan, doors: Doors, ready: int, lifeline: int) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_reader(lifeline, stop.set)
+    plan.base.choose = plan.certificates.context
+    listener = Listener(plan.config, plan.table, plan.base.context, workers=plan.workers)
+    servers = await _open(loop, listener, doors)
+    renewal = loop.create_task(_renew_local(plan.certificates))
+    os.write(ready, b"R")
+    await stop.wait()
+    loop.remove_reader(lifeline)
+    loop.add_signal_handler(signal.SIGTERM, listener.abort)
+    for server in servers:
+        server.close()
+    for door in (*doors.https, *doors.http):
+        door.close()
+    await listener.drain()
+    renewal.cancel()
+
+
+async def _open(
+    loop: asyncio.AbstractEventLoop, listener: Listener, doors: Doors
+) -> list[asyncio.Server]:
+    port = doors.https[0].getsockname()[1]
+    servers = [
+        await loop.create_server(lambda: Downstream(listener), sock=door, backlog=BACKLOG)
+        for door in doors.https
+    ]
+    servers += [
+        await loop.create_server(lambda: Redirect(listener, port), sock=door, backlog=BACKLOG)
+        for door in doors.http
+    ]
+    return servers
+
+
+async def _renew_local(certificates: Certificates) -> None:
+    while True:
+        await asyncio.sleep(RENEWAL_SECONDS)
+        certificates.renew_local(datetime.now(UTC))
