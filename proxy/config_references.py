@@ -77,7 +77,7 @@ def _judge_pair(cert: Path, key: Path, host: str, place: Place) -> Iterator[Find
         leaf = _certificates(cert)[0]
         public = leaf.public_key()
         _check_certificate(leaf, public, host, cert)
-    except ValueError as error:
+    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
         yield (*place, "cert"), str(error)
     try:
         _check_key(_public_half(key), public, key, cert)
