@@ -5,18 +5,20 @@ Law: what an operator got wrong is one clear line on stderr and an exit code, ne
 
 import argparse
 import json
+import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from . import VERSION
-from .config import Config, schema
-from .config_file import ConfigError, Loaded, load
+from .config import schema
+from .config_file import ConfigError, Loaded, data_folder, load
 from .errors import StartError
 from .local_ca import LocalAuthorityError
 from .log import LEVELS, Log
 
+Command = Callable[[argparse.Namespace], int]
 DEFAULT_FILES = (Path("hopward.yml"), Path("/etc/hopward/hopward.yml"))
 
 
@@ -24,15 +26,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        return int(options.command(options))
+        code: int = options.command(options)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Whoever read us has read enough; Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
     except (StartError, LocalAuthorityError) as error:
         print(f"hopward: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -41,30 +47,29 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    run = _command(commands, "run", _run, "serve until SIGTERM or Ctrl-C")
+    def add(name: str, function: Command, text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text.capitalize() + ".")
+        command.set_defaults(command=function)
+        return command
+
+    run = add("run", _run, "serve until SIGTERM or Ctrl-C")
     _takes_file(run)
     _takes_local(run)
     run.add_argument("--workers", type=_count, metavar="N", help="processes that serve")
     run.add_argument("--log-level", choices=LEVELS, default="info")
 
-    check = _command(commands, "check", _check, "validate the configuration, start nothing")
+    check = add("check", _check, "validate the configuration, start nothing")
     _takes_file(check)
     _takes_local(check)
 
-    _command(commands, "schema", _schema, "print the JSON Schema of the configuration, for editors")
+    add("schema", _schema, "print the JSON Schema of the configuration, for editors")
 
-    trust = _command(commands, "trust", _trust, "let this machine trust the local authority")
+    trust = add("trust", _trust, "let this machine trust the local authority")
     _takes_file(trust)
     trust.add_argument("--uninstall", action="store_true", help="trust it no longer")
 
-    _command(commands, "version", _version, "print versions and key-exchange groups")
+    add("version", _version, "print versions and key-exchange groups")
     return parser
-
-
-def _command(commands, name, function, text):  # type: ignore[no-untyped-def]
-    command = commands.add_parser(name, help=text, description=text.capitalize() + ".")
-    command.set_defaults(command=function)
-    return command
 
 
 def _takes_file(command: argparse.ArgumentParser) -> None:
@@ -92,16 +97,20 @@ def _count(text: str) -> int:
     return number
 
 
-def _load(options: argparse.Namespace, *, local: bool) -> Loaded:
-    file = options.file or next(filter(Path.exists, DEFAULT_FILES), DEFAULT_FILES[0])
-    return load(file, local=local)
+def _file(options: argparse.Namespace) -> Path:
+    found: Path | None = options.file or next(filter(Path.exists, DEFAULT_FILES), None)
+    return found or DEFAULT_FILES[0]
+
+
+def _load(options: argparse.Namespace) -> Loaded:
+    return load(_file(options), local=options.local)
 
 
 def _run(options: argparse.Namespace) -> int:
     # Commands that serve nothing need neither uvloop nor OpenSSL.
     from .supervisor import Supervisor
 
-    loaded = _load(options, local=options.local)
+    loaded = _load(options)
     log = Log(options.log_level)
     for warning in loaded.warnings:
         log.warning("configuration", message=str(warning))
@@ -112,7 +121,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    loaded = _load(options, local=options.local)
+    loaded = _load(options)
     for warning in loaded.warnings:
         print(warning, file=sys.stderr)
     return 0
@@ -126,7 +135,9 @@ def _schema(options: argparse.Namespace) -> int:
 def _trust(options: argparse.Namespace) -> int:
     from .trust import trust
 
-    store = _local_store(options)
+    file = _file(options)
+    known = options.file or file.exists()
+    store = load(file, local=True).config.store if known else data_folder(os.environ)
     return trust(store / "local-ca" / "root.pem", uninstall=options.uninstall, say=print)
 
 

@@ -64,7 +64,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ, *, local: bool = F
         raise ConfigError(_in_order(problems))
     warnings = [*_keys_without_effect(document), *_expired(document, path.parent, local)]
     if local:
-        config = for_local_use(config, _data_folder(environ))
+        config = for_local_use(config, data_folder(environ))
     warnings += _sites_without_certificate(document, config)
     return Loaded(config, tuple(_in_order(warnings)))
 
@@ -200,7 +200,8 @@ def _in_order(problems: Iterable[Problem]) -> list[Problem]:
     return [first[position] for position in sorted(first)]
 
 
-def _data_folder(environ: Mapping[str, str]) -> Path:
+def data_folder(environ: Mapping[str, str]) -> Path:
+    """Where a user's programs keep their own files: the store of local mode."""
     home = Path(environ.get("HOME") or Path.home())
     if sys.platform == "darwin":
         return home / "Library" / "Application Support" / "hopward"

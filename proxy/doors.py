@@ -1,7 +1,8 @@
 """The listening sockets, bound before any worker begins and held while workers come and go.
 
-Law: each worker has sockets of its own (SO_REUSEPORT), so that the kernel spreads connections evenly,
-and the supervisor holds them too: what waits in the queue of a worker that died is served by the next.
+Law: each worker has sockets of its own (SO_REUSEPORT), so that the kernel spreads connections
+evenly, and the supervisor holds them too: what waits in the queue of a worker that died is served
+by the next.
 """
 
 import errno
@@ -37,7 +38,11 @@ def open_doors(addresses: Sequence[Address], workers: int) -> list[list[socket.s
 
 def show(address: Address) -> str:
     """An address as it is written in the configuration."""
-    return f"[{address.host}]:{address.port}" if ":" in address.host else "%s:%d" % address
+    return (
+        f"[{address.host}]:{address.port}"
+        if ":" in address.host
+        else f"{address.host}:{address.port}"
+    )
 
 
 def name_of(sock: socket.socket) -> str:

@@ -1,7 +1,7 @@
 """A client's connection.
 
-Law: one thing at a time. A connection waits for a head, or is held by one exchange, or by one tunnel;
-what comes early waits, in bounded space. One deadline says how long the current thing may last.
+Law: one thing at a time. A connection waits for a head, or is held by one exchange, or by one
+tunnel; what comes early waits, in bounded space. One deadline says how long that may last.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from typing import cast
 
 from .answers import error_answer, options_answer
 from .errors import ClientError, UpstreamError
-from .exchange import Exchange, Sender
+from .exchange import Exchange
 from .fields import (
     forwarded_client,
     in_networks,
@@ -22,6 +22,7 @@ from .fields import (
     request_id_of,
 )
 from .head import HeadBuffer, RequestHead, read_request
+from .hop import Sender
 from .listener import Listener
 from .routing import Route, Site
 from .sockets import reset, unacknowledged
@@ -29,7 +30,7 @@ from .tls import HandshakeError, RecordLayer
 from .tunnel import Tunnel
 from .upstream import Upstream
 
-# What a client may send ahead of its turn (pipelining, a tunnel's first bytes) before it has to wait.
+# What a client may send ahead of its turn (pipelining, a tunnel's first bytes) before it must wait.
 AHEAD = 64 * 1024
 # How long an answered client may go on sending a request nobody reads: a reset would take the
 # answer from it. nginx's lingering_timeout is 5 s; RFC 9112 §9.6.
@@ -122,6 +123,8 @@ class Downstream(asyncio.Protocol):
         holder = self._exchange or self._tunnel
         if holder is not None:
             holder.client_drained()
+        elif self._state is _State.OPEN:
+            self._await_request()
 
     # From the worker.
 
@@ -203,6 +206,8 @@ class Downstream(asyncio.Protocol):
         )
         ahead, self._heads.data = self._heads.data, b""
         self.release()
+        if not self._writable:
+            tunnel.client_full()
         if early:
             tunnel.upstream_received(early)
         if ahead:
@@ -238,7 +243,10 @@ class Downstream(asyncio.Protocol):
         elif self._exchange is not None:
             self._more_of_request(self._exchange, data)
         elif self._state is _State.OPEN:
-            self._next_request(data)
+            if self._writable:
+                self._next_request(data)
+            else:
+                self._wait_for_turn(data)
 
     def _more_of_request(self, exchange: Exchange, data: bytes) -> None:
         try:
@@ -247,9 +255,13 @@ class Downstream(asyncio.Protocol):
             self._refuse_body(exchange, error)
             return
         if rest and self._exchange is exchange:
-            self._heads.data += rest
-            if len(self._heads.data) > AHEAD:
-                self.hold()
+            self._wait_for_turn(rest)
+
+    def _wait_for_turn(self, data: bytes) -> None:
+        """Keep what came ahead; a client that sends too much of it is read no further."""
+        self._heads.data += data
+        if len(self._heads.data) > AHEAD:
+            self.hold()
 
     def _refuse_body(self, exchange: Exchange, error: ClientError) -> None:
         exchange.client_left()
@@ -270,7 +282,7 @@ class Downstream(asyncio.Protocol):
 
     def _next_request(self, data: bytes) -> None:
         """Begin requests until one is under way or its head is not all there yet."""
-        while self._exchange is None and self._state is _State.OPEN:
+        while self._exchange is None and self._state is _State.OPEN and self._writable:
             head = self._take_head(data)
             if head is None:
                 if self._heads.data and not self._head_begun:

@@ -1,32 +1,29 @@
 """One request and its one response.
 
-Law: never fake a clean end. What the client sees as a complete answer is a complete answer; whatever
-breaks after the head was sent on ends in an aborted connection.
+Law: never fake a clean end. What the client sees as a complete answer is one; whatever breaks
+after the head was sent on ends in an aborted connection.
 
-What a failure of the upstream leads to is one table, VERDICTS. Time is measured on progress, never on
-totals: each byte that passes starts the patience anew (`_watch`).
+What a failure of the upstream leads to is one table, VERDICTS. Time is measured on progress, never
+on totals: each byte that passes starts the patience anew (`_watch`).
 """
 
 import asyncio
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
 
 from .body import Body
 from .chunked import chunk, last_chunk
 from .errors import ClientError, UpstreamError
-from .fields import (
-    end_to_end,
-    own_lines,
-    persistent,
-    request_lines,
-    response_lines,
-    trailer_announcement,
-    trailer_lines,
-    upgrade_asked,
-    upgrade_granted,
-)
+from .fields import persistent, trailer_lines, upgrade_asked, upgrade_granted
 from .head import HeadBuffer, RequestHead, ResponseHead, read_response
+from .hop import (
+    Sender,
+    final_head,
+    interim_head,
+    request_after_host,
+    request_line,
+    switching_head,
+)
 from .listener import Listener
 from .routing import Route
 from .sockets import unacknowledged
@@ -53,16 +50,6 @@ VERDICTS = {
     (True, True): Verdict.ABORT,
     (True, False): Verdict.ABORT,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Sender:
-    """Who a request is from: its plain `address`, the request's id, and whether the peer that
-    brought it is a trusted proxy."""
-
-    address: str
-    request_id: bytes
-    trusted: bool
 
 
 class Client(Protocol):
@@ -111,7 +98,7 @@ class Exchange:
         self._route = route
         self._loop = asyncio.get_running_loop()
         self._upgrade = upgrade_asked(request.version, request.fields)
-        self._after_host = self._lines_after_host(sender)
+        self._after_host = request_after_host(request, route.rules, sender, self._upgrade)
         self._body = Body.of_request(request, listener.limits)
         self._upstream: Upstream | None = None
         self._connecting: asyncio.Task[None] | None = None
@@ -202,40 +189,6 @@ class Exchange:
         else:
             self._kept = None
 
-    def _lines_after_host(self, sender: Sender) -> bytes:
-        request, rules = self._request, self._route.rules
-        return b"".join(
-            (
-                b"\r\n",
-                request_lines(request.fields, rules, trusted=sender.trusted),
-                own_lines(
-                    request.version,
-                    request.host,
-                    sender.address,
-                    sender.request_id,
-                    rules.request_dropped,
-                ),
-                self._request_framing(),
-                b"\r\n",
-            )
-        )
-
-    def _request_framing(self) -> bytes:
-        """Content-Length, Transfer-Encoding, Connection and what it names, made for this hop."""
-        fields, version = self._request.fields, self._request.version
-        lines = []
-        if self._request.framing.chunked:
-            lines.append(b"Transfer-Encoding: chunked\r\n" + trailer_announcement(fields))
-        elif fields.values(b"content-length"):
-            lines.append(b"Content-Length: %d\r\n" % (self._request.framing.length or 0))
-        if version == b"1.1":
-            lines += [b"Expect: %b\r\n" % value for value in fields.values(b"expect")]
-        if self._upgrade:
-            lines.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % b", ".join(self._upgrade))
-        elif version == b"1.1" and b"trailers" in fields.elements(b"te"):
-            lines.append(b"Connection: TE\r\nTE: trailers\r\n")
-        return b"".join(lines)
-
     # The connection to the upstream.
 
     def _lease(self) -> None:
@@ -272,14 +225,15 @@ class Exchange:
         self._upstream = upstream
         upstream.receiver = self
         assert self._kept is not None, "nothing is dropped before it has been sent once"
-        request, host = self._request, self._request.host
+        host = self._request.host
         if self._route.config.host_header == "upstream":
             host = pool.origin.authority.encode("ascii")
-        line = b"%b %b HTTP/1.1\r\nHost: %b" % (request.method, request.target, host)
+        # Before the write, which may find the upstream full and hold the client again.
+        self._client.release()
+        line = request_line(self._request, host)
         upstream.transport.write(line + self._after_host + self._kept)
         if not upstream.reused:
             self._kept = None
-        self._client.release()
         self._watch()
 
     def upstream_full(self) -> None:
@@ -337,7 +291,7 @@ class Exchange:
                 self._switch(response, rest)
                 return
             if self._request.version == b"1.1":
-                self._client.send(_interim_head(response, b""))
+                self._client.send(interim_head(response))
             data = rest
 
     def _take_head(self, data: bytes) -> bytes | None:
@@ -352,10 +306,7 @@ class Exchange:
         upstream = self._upstream
         assert upstream is not None
         protocols = response.fields.elements(b"upgrade")
-        lines = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % b", ".join(
-            response.fields.values(b"upgrade")
-        )
-        self._client.send(_interim_head(response, lines))
+        self._client.send(switching_head(response))
         self._upstream = None
         self._client.exchange_switched(upstream, early, protocols)
 
@@ -370,33 +321,17 @@ class Exchange:
             and not self._listener.draining
             and (self._chunk_out or not unsized)
         )
-        head = self._response_head(response, self._response_framing(response))
+        head = final_head(
+            response,
+            self._route.rules,
+            self._listener.date,
+            chunked=self._chunk_out,
+            persist=self._persist,
+            version=request.version,
+        )
         payload = self._response_piece(body, rest)
         self._response, self._response_body = response, body
         self._pass_on(head + payload, body)
-
-    def _response_framing(self, response: ResponseHead) -> bytes:
-        """The framing and connection fields of the response, made for the client's hop."""
-        lines = []
-        if self._chunk_out:
-            lines.append(b"Transfer-Encoding: chunked\r\n" + trailer_announcement(response.fields))
-        elif response.status != 204:
-            # Of HEAD and 304 it is the length that a GET's body would have (RFC 9110 §8.6).
-            lengths = response.fields.values(b"content-length")
-            lines += [b"Content-Length: %b\r\n" % value for value in lengths]
-        if not self._persist:
-            lines.append(b"Connection: close\r\n")
-        elif self._request.version == b"1.0":
-            lines.append(b"Connection: keep-alive\r\n")
-        return b"".join(lines)
-
-    def _response_head(self, response: ResponseHead, own: bytes) -> bytes:
-        return b"HTTP/1.1 %d%b\r\n%b%b\r\n" % (
-            response.status,
-            response.reason,
-            response_lines(response.fields, self._route.rules, self._listener.date),
-            own,
-        )
 
     def _read_body(self, data: bytes, body: Body) -> None:
         self._pass_on(self._response_piece(body, data), body)
@@ -497,14 +432,3 @@ class Exchange:
             return False
         before, self._unsent = self._unsent, unsent
         return unsent != before
-
-
-def _interim_head(response: ResponseHead, own: bytes) -> bytes:
-    """A 1xx head as it goes on: no field of ours but `own`, and no body (RFC 9110 §15.2)."""
-    kept = [b"%b: %b\r\n" % pair for pair in end_to_end(response.fields, frozenset())]
-    return b"HTTP/1.1 %d%b\r\n%b%b\r\n" % (
-        response.status,
-        response.reason,
-        b"".join(kept),
-        own,
-    )

@@ -53,6 +53,12 @@ class Redirect(asyncio.Protocol):
             status = {"line": 414, "head": 431}.get(str(error), 400)
             self._refuse(ClientError(status, "the request head is malformed or too long"))
 
+    def pause_writing(self) -> None:
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self.transport.resume_reading()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._listener.parted(self)
 

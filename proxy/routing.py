@@ -7,7 +7,8 @@ both questions always have one answer.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from . import config
+from .config import Route as WrittenRoute
+from .config import Site as WrittenSite
 from .fields import FieldRules
 
 
@@ -15,11 +16,11 @@ from .fields import FieldRules
 class Route:
     """Where requests of one path prefix go, with the rules that hold on the way."""
 
-    config: config.Route
+    config: WrittenRoute
     rules: FieldRules
 
     @classmethod
-    def of(cls, route: config.Route) -> "Route":
+    def of(cls, route: WrittenRoute) -> "Route":
         """The route with its rules made ready once, not per request."""
         return cls(route, FieldRules.of(route))
 
@@ -29,12 +30,12 @@ class Site:
     """One host (or wildcard) with its default route and its prefixes, longest first."""
 
     name: str
-    config: config.Site
+    config: WrittenSite
     default: Route
     prefixes: tuple[tuple[bytes, Route], ...]
 
     @classmethod
-    def of(cls, name: str, site: config.Site) -> "Site":
+    def of(cls, name: str, site: WrittenSite) -> "Site":
         """The site with its routes made ready."""
         routes = sorted(site.routes.items(), key=lambda item: -len(item[0]))
         prefixes = tuple((prefix.encode("utf-8"), Route.of(route)) for prefix, route in routes)
@@ -54,7 +55,7 @@ class Table:
     __slots__ = ("_exact", "_wildcards", "sites")
 
     def __init__(
-        self, sites: Mapping[str, config.Site], aliases: Mapping[str, str] | None = None
+        self, sites: Mapping[str, WrittenSite], aliases: Mapping[str, str] | None = None
     ) -> None:
         self.sites = {name: Site.of(name, site) for name, site in sites.items()}
         self._exact = {name: site for name, site in self.sites.items() if name[:2] != "*."}

@@ -4,6 +4,7 @@ Law: it does nothing else. It runs no event loop, reads no request and keeps no 
 needs, so it has no reason to die.
 """
 
+import math
 import os
 import select
 import signal
@@ -118,7 +119,7 @@ class Supervisor:
                 for door in (*other.doors.https, *other.doors.http):
                     door.close()
         try:
-            worker.run(self._plan, seat.doors, ready=ready, lifeline=self._lifeline)
+            worker.run(self._plan, seat.doors, self.log, ready=ready, lifeline=self._lifeline)
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends this process alone
             self.log.error("worker-failed", error=f"{type(error).__name__}: {error}")
             return 1
@@ -140,7 +141,7 @@ class Supervisor:
     def _patience(self) -> float | None:
         now = time.monotonic()
         if self._stopping:
-            return max(0.0, self._kill_at - now) + 0.05
+            return None if math.isinf(self._kill_at) else max(0.0, self._kill_at - now) + 0.05
         due = [seat.start_at - now for seat in self._seats if not seat.pid]
         return max(0.0, min(due)) if due else None
 
@@ -176,7 +177,8 @@ class Supervisor:
             self._stopping = True
             self.log.info("stopping")
             notify("STOPPING=1")
-            self._kill_at = time.monotonic() + (self.config.timeouts.drain or 0.0) + _GRACE
+            drain = self.config.timeouts.drain
+            self._kill_at = math.inf if drain is None else time.monotonic() + drain + _GRACE
             for seat in self._seats:
                 for door in (*seat.doors.https, *seat.doors.http):
                     door.close()

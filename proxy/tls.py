@@ -4,9 +4,9 @@ Law: a connection without a known name gets an alert and no certificate.
 
 Theory. Tickets are sealed with the keys of the context a connection *starts* on. So there is one
 base context, made before the workers are forked and kept over reloads: any worker can resume what
-another one began. It holds no certificate; the SNI callback swaps in the context of the site. OpenSSL
-works on memory BIOs: ciphertext goes in with `bio_write`, comes out with `bio_read`, and the
-transport stays uvloop's plain TCP, whose flow control then holds for TLS as well.
+another one began. It holds no certificate; the SNI callback swaps in the context of the site.
+OpenSSL works on memory BIOs: ciphertext goes in with `bio_write`, comes out with `bio_read`, and
+the transport stays uvloop's plain TCP, whose flow control then holds for TLS as well.
 """
 
 import asyncio
@@ -25,11 +25,11 @@ _RECORD = 16 * 1024
 _FLUSH = 264 * 1024
 
 
-class UnknownName(Exception):
+class UnknownNameError(Exception):
     """No site has the name that the client asked for; raised within OpenSSL's callbacks only."""
 
 
-class NoCommonProtocol(Exception):
+class NoCommonProtocolError(Exception):
     """The client offers protocols by ALPN, and HTTP/1.1 is not among them."""
 
 
@@ -59,7 +59,7 @@ class Base:
         name = (connection.get_servername() or b"").decode("ascii", "replace")
         context = self.choose(name.lower().removesuffix("."))
         if context is None:
-            raise UnknownName(name)
+            raise UnknownNameError(name)
         connection.set_context(context)
 
 
@@ -89,7 +89,7 @@ def _context() -> SSL.Context:
 
 def _select_protocol(connection: SSL.Connection, offered: list[bytes]) -> bytes:
     if ALPN not in offered:
-        raise NoCommonProtocol
+        raise NoCommonProtocolError
     return ALPN
 
 
@@ -103,7 +103,7 @@ def silence_refusals() -> None:
     def excepthook(
         kind: type[BaseException], value: BaseException, trace: TracebackType | None
     ) -> None:
-        if kind is not UnknownName:
+        if kind is not UnknownNameError:
             previous(kind, value, trace)
 
     sys.excepthook = excepthook
@@ -172,7 +172,7 @@ class RecordLayer:
         except SSL.WantReadError:
             self._flush()
             return False
-        except (SSL.Error, NoCommonProtocol) as error:
+        except (SSL.Error, NoCommonProtocolError) as error:
             self._flush()
             raise HandshakeError(_reason(error)) from error
         self.established = True
@@ -188,7 +188,7 @@ class RecordLayer:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, NoCommonProtocol):
+    if isinstance(error, NoCommonProtocolError):
         return "no_application_protocol"
     details = error.args[0] if error.args and isinstance(error.args[0], list) else []
     return str(details[-1][2]).replace(" ", "_") if details else "protocol"

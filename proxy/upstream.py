@@ -1,7 +1,7 @@
 """A connection to an origin, and the pool of those kept open.
 
-Law: a kept connection owes nobody anything. Bytes that arrive on it while no exchange holds it are no
-response (RFC 9112 §9.2): it is closed.
+Law: a kept connection owes nobody anything. Bytes that arrive on it while no exchange holds it are
+no response (RFC 9112 §9.2): it is closed.
 """
 
 import asyncio

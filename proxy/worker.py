@@ -7,9 +7,10 @@ import asyncio
 import os
 import signal
 import socket
+import traceback
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import uvloop
 
@@ -18,6 +19,7 @@ from .config import Config
 from .doors import BACKLOG
 from .downstream import Downstream
 from .listener import Listener
+from .log import Log
 from .redirect import Redirect
 from .routing import Table
 from .tls import Base, silence_refusals
@@ -43,17 +45,18 @@ class Doors(NamedTuple):
     http: Sequence[socket.socket]
 
 
-def run(plan: Plan, doors: Doors, *, ready: int, lifeline: int) -> None:
+def run(plan: Plan, doors: Doors, log: Log, *, ready: int, lifeline: int) -> None:
     """Serve until SIGTERM, or until `lifeline` ends, which only the supervisor can write to.
 
     Writes one byte to `ready` when every socket accepts. A second SIGTERM ends at once.
     """
     silence_refusals()
-    uvloop.run(_serve(plan, doors, ready, lifeline))
+    uvloop.run(_serve(plan, doors, log, ready, lifeline))
 
 
-async def _serve(plan: Plan, doors: Doors, ready: int, lifeline: int) -> None:
+async def _serve(plan: Plan, doors: Doors, log: Log, ready: int, lifeline: int) -> None:
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: _tell(log, context))
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_reader(lifeline, stop.set)
@@ -86,6 +89,13 @@ async def _open(
         for door in doors.http
     ]
     return servers
+
+
+def _tell(log: Log, context: dict[str, Any]) -> None:
+    """A fault of ours: one connection ends by it, the worker goes on, and somebody should know."""
+    error = context.get("exception")
+    trace = "".join(traceback.format_exception(error)) if error else None
+    log.error("fault", message=context.get("message"), trace=trace)
 
 
 async def _renew_local(certificates: Certificates) -> None:

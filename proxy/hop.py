@@ -1,0 +1,114 @@
+"""A head as it goes on to the next hop (RFC 9110 §7.6). Pure.
+
+Law: framing and connection fields are always written here, for this hop, and never copied.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .fields import (
+    FieldRules,
+    end_to_end,
+    own_lines,
+    request_lines,
+    response_lines,
+    trailer_announcement,
+)
+from .head import RequestHead, ResponseHead
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who a request is from.
+
+    `address` is the client's, `trusted` whether the peer that brought it is a trusted proxy.
+    """
+
+    address: str
+    request_id: bytes
+    trusted: bool
+
+
+def request_line(request: RequestHead, host: bytes) -> bytes:
+    """The first line and the Host field of a request, without their last line end."""
+    return b"%b %b HTTP/1.1\r\nHost: %b" % (request.method, request.target, host)
+
+
+def request_after_host(
+    request: RequestHead, rules: FieldRules, sender: Sender, upgrade: Sequence[bytes]
+) -> bytes:
+    """All of a request's head behind the value of Host, which depends on the origin chosen.
+
+    `upgrade`: the protocols asked for, empty where none may be.
+    """
+    return b"".join(
+        (
+            b"\r\n",
+            request_lines(request.fields, rules, trusted=sender.trusted),
+            own_lines(
+                request.version,
+                request.host,
+                sender.address,
+                sender.request_id,
+                rules.request_dropped,
+            ),
+            _request_framing(request, upgrade),
+            b"\r\n",
+        )
+    )
+
+
+def interim_head(response: ResponseHead, own: bytes = b"") -> bytes:
+    """A 1xx head: no field of ours but `own`, and no body (RFC 9110 §15.2)."""
+    kept = [b"%b: %b\r\n" % pair for pair in end_to_end(response.fields, frozenset())]
+    return _head(response, b"".join(kept), own)
+
+
+def switching_head(response: ResponseHead) -> bytes:
+    """A 101 head with the protocol it switches to (RFC 9110 §7.8)."""
+    protocols = b", ".join(response.fields.values(b"upgrade"))
+    return interim_head(response, b"Connection: Upgrade\r\nUpgrade: %b\r\n" % protocols)
+
+
+def final_head(
+    response: ResponseHead,
+    rules: FieldRules,
+    date: bytes,
+    *,
+    chunked: bool,
+    persist: bool,
+    version: bytes,
+) -> bytes:
+    """A final response's head for a client of `version`, whose body goes on in chunks or as is."""
+    lines = []
+    if chunked:
+        lines.append(b"Transfer-Encoding: chunked\r\n" + trailer_announcement(response.fields))
+    elif response.status != 204:
+        # Of HEAD and 304 it is the length that a GET's body would have (RFC 9110 §8.6).
+        lengths = response.fields.values(b"content-length")
+        lines += [b"Content-Length: %b\r\n" % value for value in lengths]
+    if not persist:
+        lines.append(b"Connection: close\r\n")
+    elif version == b"1.0":
+        lines.append(b"Connection: keep-alive\r\n")
+    return _head(response, response_lines(response.fields, rules, date), b"".join(lines))
+
+
+def _head(response: ResponseHead, kept: bytes, own: bytes) -> bytes:
+    return b"HTTP/1.1 %d%b\r\n%b%b\r\n" % (response.status, response.reason, kept, own)
+
+
+def _request_framing(request: RequestHead, upgrade: Sequence[bytes]) -> bytes:
+    fields, version = request.fields, request.version
+    lines = []
+    if request.framing.chunked:
+        lines.append(b"Transfer-Encoding: chunked\r\n" + trailer_announcement(fields))
+    elif fields.values(b"content-length"):
+        lines.append(b"Content-Length: %d\r\n" % (request.framing.length or 0))
+    if version == b"1.1":
+        lines += [b"Expect: %b\r\n" % value for value in fields.values(b"expect")]
+    if upgrade:
+        lines.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % b", ".join(upgrade))
+    elif version == b"1.1" and b"trailers" in fields.elements(b"te"):
+        lines.append(b"Connection: TE\r\nTE: trailers\r\n")
+    return b"".join(lines)
