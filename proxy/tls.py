@@ -21,6 +21,8 @@ from OpenSSL import SSL
 ALPN = b"http/1.1"
 # One record holds at most 16 KiB (RFC 8446 §5.1), so a larger read brings no more.
 _RECORD = 16 * 1024
+# SSL_MODE_ENABLE_PARTIAL_WRITE, for which pyOpenSSL has no name (openssl/ssl.h).
+_PARTIAL_WRITE = 0x1
 # One write of a whole upstream read: uvloop reads up to 256 KB, a record adds 22 bytes to 16 KiB.
 _FLUSH = 264 * 1024
 
@@ -82,6 +84,8 @@ def _context() -> SSL.Context:
     context = SSL.Context(SSL.TLS_METHOD)
     context.set_min_proto_version(SSL.TLS1_3_VERSION)
     context.set_alpn_select_callback(_select_protocol)
+    # pyOpenSSL lets a write end after one record; over a memory BIO all of it always fits.
+    context.clear_mode(_PARTIAL_WRITE)
     # An idle connection keeps no record buffers: 34 KiB each way otherwise.
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     return context
