@@ -18,6 +18,7 @@ INFO_HASH = "443c7602b4fde83d1154d6d9da48808418b181b6"
 
 class TrackerAPI(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and content are two writes
 
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
