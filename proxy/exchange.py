@@ -174,7 +174,8 @@ class Exchange:
             return payload
         piece = chunk(payload) if payload else b""
         if self._body.done:
-            piece += last_chunk(trailer_lines(self._body.trailers, self._request.fields))
+            dropped = self._route.rules.request_dropped
+            piece += last_chunk(trailer_lines(self._body.trailers, self._request.fields, dropped))
         return piece
 
     def _keep(self, piece: bytes) -> None:
@@ -359,8 +360,10 @@ class Exchange:
         assert response is not None
         assert upstream is not None
         if self._chunk_out:
-            trailers = trailer_lines(body.trailers, response.fields) if body.chunked else b""
-            last += last_chunk(trailers)
+            dropped = self._route.rules.response_dropped
+            last += last_chunk(
+                trailer_lines(body.trailers, response.fields, dropped) if body.chunked else b""
+            )
         if last:
             self._client.send(last)
         self._upstream = None

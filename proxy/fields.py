@@ -34,6 +34,8 @@ _OWN = frozenset(
     (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id", b"expect")
 )
 _CLAIMS = frozenset((b"forwarded", b"x-real-ip"))
+# What a trusted proxy says of the client, Connection may not take away again.
+_FORWARDED = b"x-forwarded-"
 # Echoed into a log and an error body: what a trusted proxy sends as an id must be harmless there.
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 
@@ -78,8 +80,8 @@ def end_to_end(fields: Fields, dropped: frozenset[bytes]) -> list[tuple[bytes, b
 
     Left out are hop-by-hop fields, those that Connection names, framing, Host, and `dropped`.
     """
-    named = fields.elements(b"connection")
-    out = _REWRITTEN.union(dropped, named) if named else _REWRITTEN | dropped
+    named = [name for name in fields.elements(b"connection") if not name.startswith(_FORWARDED)]
+    out = _REWRITTEN.union(dropped, named)
     return [
         (spelled, value)
         for spelled, (name, value) in zip(fields.spelled, fields.lines, strict=True)
@@ -105,7 +107,7 @@ def _is_claim(spelled: bytes, *, trusted: bool) -> bool:
     name = spelled.lower().replace(b"_", b"-")
     if name in _OWN:
         return True
-    return not trusted and (name in _CLAIMS or name.startswith(b"x-forwarded-"))
+    return not trusted and (name in _CLAIMS or name.startswith(_FORWARDED))
 
 
 def own_lines(
@@ -136,18 +138,21 @@ def response_lines(fields: Fields, rules: FieldRules, date: bytes) -> bytes:
 
     `date` is added where the origin sent none (RFC 9110 §6.6.1).
     """
-    kept = [b"%b: %b\r\n" % pair for pair in end_to_end(fields, rules.response_dropped)]
-    if not fields.values(b"date") and b"date" not in rules.response_dropped:
-        kept.append(b"Date: %b\r\n" % date)
-    return b"".join(kept) + rules.response_lines
+    pairs = end_to_end(fields, rules.response_dropped)
+    if b"date" not in rules.response_dropped and not any(_is_date(name) for name, _ in pairs):
+        pairs.append((b"Date", date))
+    return b"".join([b"%b: %b\r\n" % pair for pair in pairs]) + rules.response_lines
 
 
-def trailer_lines(trailers: Fields, head: Fields) -> bytes:
-    """The trailer fields that pass: neither hop-by-hop, nor named by Connection, nor a claim."""
-    named = frozenset(head.elements(b"connection"))
+def _is_date(spelled: bytes) -> bool:
+    return len(spelled) == 4 and spelled.lower() == b"date"
+
+
+def trailer_lines(trailers: Fields, head: Fields, dropped: frozenset[bytes]) -> bytes:
+    """The trailer fields that pass: not hop-by-hop, named by Connection, a claim, or `dropped`."""
     kept = [
         b"%b: %b\r\n" % pair
-        for pair in end_to_end(trailers, named)
+        for pair in end_to_end(trailers, dropped.union(head.elements(b"connection")))
         if not _is_claim(pair[0], trusted=False)
     ]
     return b"".join(kept)
@@ -220,16 +225,24 @@ def in_networks(address: str, networks: Sequence[Network]) -> bool:
 
 def is_last_hop(request: RequestHead) -> bool:
     """Whether an OPTIONS is to be answered here and not sent on (RFC 9110 §7.6.2)."""
-    return request.method == b"OPTIONS" and request.fields.values(b"max-forwards") == [b"0"]
+    return _hops_left(request) == 0
 
 
 def one_hop_less(request: RequestHead) -> RequestHead:
     """The request with the Max-Forwards of an OPTIONS counted down (RFC 9110 §7.6.2)."""
-    left = request.fields.values(b"max-forwards")
-    if request.method != b"OPTIONS" or len(left) != 1 or not left[0].isdigit():
+    left = _hops_left(request)
+    if left is None:
         return request
-    fewer = b"%d" % (int(left[0][:9]) - 1)
+    fewer = b"%d" % (left - 1)
     lines = tuple(
         (name, fewer if name == b"max-forwards" else value) for name, value in request.fields.lines
     )
     return replace(request, fields=Fields(lines, request.fields.spelled))
+
+
+def _hops_left(request: RequestHead) -> int | None:
+    if request.method != b"OPTIONS":
+        return None
+    values = request.fields.values(b"max-forwards")
+    counts = len(values) == 1 and values[0].isdigit() and len(values[0]) < 10
+    return int(values[0]) if counts else None

@@ -198,7 +198,7 @@ def split_fields(block: bytes) -> Fields:
 def name_of(host: bytes) -> str:
     """The name in a Host value: lower case, without port and trailing dot. Raises ClientError."""
     match = _HOST.fullmatch(host)
-    if match is None:
+    if match is None or int(match[2] or 0) > 65535:
         raise ClientError(400, "the Host field is invalid")
     return match[1].decode("ascii").lower().removesuffix(".")
 

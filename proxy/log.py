@@ -50,4 +50,4 @@ class Log:
 
 def _word(value: object) -> str:
     text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return json.dumps(text) if " " in text or not text else text
+    return text if text.isprintable() and text and " " not in text else json.dumps(text)

@@ -116,8 +116,10 @@ class Tunnel:
 
     def client_left(self) -> None:
         """The client's connection is gone."""
-        reset(self._upstream.transport)
-        self._upstream.close()
+        # Once both have ended, the upstream may still be taking what the client said last.
+        if self._upstream.receiver is self:
+            reset(self._upstream.transport)
+            self._upstream.close()
 
     def upstream_lost(self) -> None:
         if self._upstream_ended:
