@@ -144,10 +144,12 @@ def _trust(options: argparse.Namespace) -> int:
 def _version(options: argparse.Namespace) -> int:
     from OpenSSL import SSL
 
+    from .groups import key_exchange_groups
+
     print(f"hopward {VERSION}")
     print(f"Python {platform.python_version()}")
     print(SSL.SSLeay_version(SSL.SSLEAY_VERSION).decode("ascii"))
-    print("key exchange: X25519MLKEM768, X25519, P-256, …")
+    print("key exchange:", ", ".join(key_exchange_groups()))
     return 0
 
 
