@@ -242,10 +242,11 @@ async def _relay(process: Process, when_ready: str) -> None:
     assert process.stderr
     announced = False
     async for line in process.stderr:
-        os.write(sys.stderr.fileno(), line)
-        if not announced and is_ready(line):
-            announced = True
-            print(when_ready, flush=True)
+        with suppress(OSError):  # a closed terminal hears nothing; the proxy still has to end well
+            os.write(sys.stderr.fileno(), line)
+            if not announced and is_ready(line):
+                announced = True
+                print(when_ready, flush=True)
 
 
 def is_ready(line: bytes) -> bool:

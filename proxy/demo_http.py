@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import h11
@@ -123,6 +124,8 @@ async def listening(place: Place, backend: Backend) -> AsyncIterator[asyncio.Ser
         server.close()
         await _end(conversations)
         await server.wait_closed()
+        if place.unix:  # asyncio does this by itself from Python 3.13 on
+            Path(place.unix).unlink(missing_ok=True)
 
 
 async def _end(conversations: Mapping[asyncio.Task[None], asyncio.StreamWriter]) -> None:
