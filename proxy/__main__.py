@@ -13,7 +13,7 @@ from pathlib import Path
 
 from . import VERSION
 from .config import schema
-from .config_file import ConfigError, Loaded, data_folder, load
+from .config.file import ConfigError, Loaded, data_folder, load
 from .errors import StartError
 from .local_ca import LocalAuthorityError
 from .log import LEVELS, Log

@@ -4,6 +4,8 @@ Neither pyOpenSSL nor its binding can list them, so they are read where they are
 supported_groups extension of a ClientHello (RFC 8446 §4.2.7).
 """
 
+import contextlib
+
 from OpenSSL import SSL
 
 _SUPPORTED_GROUPS = 10
@@ -30,10 +32,8 @@ def key_exchange_groups() -> list[str]:
     context.set_min_proto_version(SSL.TLS1_3_VERSION)
     client = SSL.Connection(context, None)
     client.set_connect_state()
-    try:
+    with contextlib.suppress(SSL.WantReadError):
         client.do_handshake()
-    except SSL.WantReadError:
-        pass
     return [_NAMES.get(number, f"0x{number:04x}") for number in offered(client.bio_read(16384))]
 
 

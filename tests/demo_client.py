@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack, closing, contextmanager
 from typing import NamedTuple
 
-from proxy.demo_backends import Programs
-from proxy.demo_http import Place, listening
+from proxy.demo.backends import Programs
+from proxy.demo.http import Place, listening
 
 PATIENCE = 10.0  # seconds; a bound on every wait
 

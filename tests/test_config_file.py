@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proxy.config import Address, CertificateFiles
-from proxy.config_file import ConfigError, Loaded, load
+from proxy.config.file import ConfigError, Loaded, load
 
 TABLE = Path(__file__).parent / "config"
 BROKEN = sorted(path.name for path in TABLE.joinpath("broken").glob("*.yml"))

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from proxy.config import Config
-from proxy.demo import (
+from proxy.demo.launcher import (
     Upstream,
     announcement,
     is_ready,
@@ -27,7 +27,7 @@ from proxy.demo import (
     trust_command,
     vacant,
 )
-from proxy.demo_http import Place
+from proxy.demo.http import Place
 from tests.demo_client import PATIENCE
 from tests.programs import Program, alive, children, free_port, wait_for
 

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.demo_backends import API_TOKEN, Programs, kind_suiting, serving
-from proxy.demo_http import Place, is_loopback
+from proxy.demo.backends import API_TOKEN, Programs, kind_suiting, serving
+from proxy.demo.http import Place, is_loopback
 from tests.demo_client import PATIENCE, Ports, ask, ask_on, demo_serving
 
 
@@ -164,7 +164,7 @@ def test_the_backends_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     sites = [("api.test", ["", 0, str(tmp_path / "api")])]
     parent_program = (
         "import subprocess, sys, time\n"
-        "child = subprocess.Popen([sys.executable, '-m', 'proxy.demo_backends'],"
+        "child = subprocess.Popen([sys.executable, '-m', 'proxy.demo.backends'],"
         " stdin=subprocess.PIPE)\n"
         f"child.stdin.write({json.dumps(sites).encode()!r} + b'\\n')\n"
         "child.stdin.flush()\n"
@@ -182,7 +182,7 @@ def test_the_backends_end_when_their_parent_is_killed(tmp_path: Path) -> None:
 
 
 def test_an_orphaned_proxy_is_told_to_stop() -> None:
-    command = [sys.executable, "-m", "proxy.demo_backends"]
+    command = [sys.executable, "-m", "proxy.demo.backends"]
     with (
         subprocess.Popen(["sleep", "60"]) as proxy,
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as backends,
@@ -192,7 +192,7 @@ def test_an_orphaned_proxy_is_told_to_stop() -> None:
 
 
 def test_a_proxy_that_has_ended_is_left_alone() -> None:
-    command = [sys.executable, "-m", "proxy.demo_backends"]
+    command = [sys.executable, "-m", "proxy.demo.backends"]
     with (
         subprocess.Popen(["sleep", "60"]) as other,
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as backends,

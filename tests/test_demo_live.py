@@ -26,8 +26,8 @@ from wsproto.events import (
 from wsproto.extensions import PerMessageDeflate
 from wsproto.typing import Headers
 
-from proxy.demo_backends import Programs
-from proxy.demo_http import Place, listening
+from proxy.demo.backends import Programs
+from proxy.demo.http import Place, listening
 from tests.demo_client import PATIENCE, Ports, ask, demo_serving
 
 

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from proxy.demo_tracker import INTERVAL, MAX_PEERS, Tracker, bencode
+from proxy.demo.tracker import INTERVAL, MAX_PEERS, Tracker, bencode
 from tests.demo_client import Ports, ask, demo_serving
 
 BINARY_HASH = bytes(range(236, 256))  # no text in any encoding

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy import units
-from proxy.units import Address, Origin, UnixPath
+from proxy.config import units
+from proxy.config.units import Address, Origin, UnixPath
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from .document import Place
 from .units import same_name
-from .yaml_document import Place
 
 # Below this OpenSSL's default security level refuses the certificate.
 _SHORTEST_RSA_KEY = 2048

@@ -2,7 +2,7 @@
 
 They stand in for what a newcomer does not run yet, so they behave as the real ones do: the API
 wants its token, the tracker believes X-Forwarded-For, the page's WebSocket takes an Origin of its
-own host only. `python -m proxy.demo_backends` is the child process of `proxy.demo`: it reads what
+own host only. `python -m proxy.demo.backends` is the child process of `proxy.demo`: it reads what
 to serve from its standard input and ends when that ends, so it never outlives its parent, however
 that dies.
 """
@@ -21,9 +21,9 @@ from http import HTTPStatus
 from importlib.resources import files
 from urllib.parse import parse_qsl
 
-from .demo_http import TEXT, Answer, Backend, Place, Request, listening
-from .demo_live import Live
-from .demo_tracker import Address, RefusedError, Tracker, client_address, failure
+from .http import TEXT, Answer, Backend, Place, Request, listening
+from .live import Live
+from .tracker import Address, RefusedError, Tracker, client_address, failure
 
 API_TOKEN = "MyAccessToken"  # Torrust's own for development
 
@@ -103,7 +103,7 @@ def answer_page(request: Request) -> Answer:
         return _json({"status": "Ok"})
     if request.path != "/":
         return _NOT_FOUND
-    page = files("proxy").joinpath("demo.html").read_bytes()
+    page = files("proxy.demo").joinpath("page.html").read_bytes()
     return Answer(page, "text/html; charset=utf-8", fields=((b"Cache-Control", b"no-store"),))
 
 

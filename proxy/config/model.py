@@ -3,7 +3,7 @@
 Law: whoever holds a `Config` holds a valid one. Each key stands here once, with its type, its
 default as it would be written, and its description: reading, the editors' schema and the checks
 all follow from that. Durations are seconds, sizes are bytes; `off` is None in both.
-Reading a file, and saying where in it a problem is, is `config_file`'s.
+Reading a file, and saying where in it a problem is, is `file`'s.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,10 +14,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from .config_certificates import EAB, Acme, Alerts, CertificateFiles, Eab, Smtp, ValidationPorts
-from .config_section import Section, key
-from .config_sites import Health, RateLimit, Route, Site
-from .config_values import (
+from .certificates import Acme, Alerts
+from .section import Section, key
+from .sites import Site
+from .units import Address, UnixPath
+from .values import (
     AdminAddress,
     Cidr,
     CountOrOff,
@@ -36,13 +37,6 @@ from .config_values import (
     mapped,
     without_off,
 )
-from .units import Address, Network, Origin, UnixPath
-
-__all__ = [
-    "EAB", "NOT_YET", "AccessLog", "Acme", "Address", "Alerts", "CertificateFiles", "Config", "Eab",
-    "Health", "Limits", "Listen", "Network", "Origin", "RateLimit", "Route", "Site", "Smtp",
-    "Timeouts", "UnixPath", "ValidationPorts", "for_local_use", "local_names", "schema",
-]  # fmt: skip
 
 NOT_YET = (
     "listen.admin",

@@ -20,10 +20,10 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from .config import Config, Origin, local_names
-from .config_file import ConfigError, load
-from .demo_backends import kind_suiting
-from .demo_http import Place, is_loopback
+from ..config import Config, Origin, local_names
+from ..config.file import ConfigError, load
+from .backends import kind_suiting
+from .http import Place, is_loopback
 
 PATIENCE = 1.0  # seconds for the one try to connect to an origin
 LONGEST_LINE = 1 << 20
@@ -175,7 +175,7 @@ class Backends:
 @asynccontextmanager
 async def demo_backends(sites: Sequence[tuple[str, Place]]) -> AsyncIterator[Backends]:
     """Demo backends serve at these places inside."""
-    process = await _start("proxy.demo_backends", stdin=PIPE, stdout=PIPE)
+    process = await _start("proxy.demo.backends", stdin=PIPE, stdout=PIPE)
     assert process.stdin
     assert process.stdout
     process.stdin.write(json.dumps(sites).encode() + b"\n")
@@ -262,7 +262,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("-c", dest="file", type=Path, default=Path("config.example.yml"))
     return asyncio.run(run(parser.parse_args(arguments).file))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from .config import NOT_YET, Config, for_local_use
-from .config_section import UnknownKey
-from .config_values import kind_of
+from .document import Document, NotYamlError, Place, Problem
+from .model import NOT_YET, Config, for_local_use
+from .section import UnknownKey
 from .units import same_name
-from .yaml_document import Document, NotYamlError, Place, Problem
+from .values import kind_of
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -153,14 +153,14 @@ def _same_keys(document: Document) -> Iterator[Problem]:
 
 def _broken_references(document: Document, folder: Path) -> Iterator[Problem]:
     # Behind the door: cryptography costs more to import than all else here.
-    from .config_references import broken_references
+    from .references import broken_references
 
     for place, message in broken_references(document.values, folder):
         yield document.problem(place, message)
 
 
 def _expired(document: Document, folder: Path, local: bool) -> Iterator[Problem]:
-    from .config_references import expired_certificates
+    from .references import expired_certificates
 
     found = () if local else expired_certificates(document.values, folder, datetime.now(UTC))
     for place, message in found:

@@ -35,7 +35,7 @@ from wsproto.extensions import PerMessageDeflate
 from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import RemoteProtocolError
 
-from .demo_http import READ_SIZE, TEXT, Answer, Request, Streams
+from .http import READ_SIZE, TEXT, Answer, Request, Streams
 
 EVERY = 0.2  # seconds between two samples
 REMEMBERED = 300  # samples, a minute: the width of the chart

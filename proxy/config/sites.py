@@ -23,9 +23,10 @@ from pydantic import (
 )
 
 from . import units
-from .config_certificates import CertificateFiles
-from .config_section import Section, key
-from .config_values import (
+from .certificates import CertificateFiles
+from .section import Section, key
+from .units import Origin
+from .values import (
     Cidr,
     Count,
     Duration,
@@ -44,7 +45,6 @@ from .config_values import (
     located,
     mapped,
 )
-from .units import Origin
 
 
 class RateLimit(Section):

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from .config_values import kind_of, mapped
+from .values import kind_of, mapped
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from .config_section import Section, key
-from .config_values import (
+from .section import Section, key
+from .values import (
     FilePath,
     HttpsUrl,
     MailAddress,
