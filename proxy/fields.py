@@ -197,9 +197,9 @@ def forwarded_client(peer: str, fields: Fields, trusted: Sequence[Network]) -> s
     """
     address = peer
     named = b",".join(fields.values(b"x-forwarded-for")).decode("latin-1").split(",")
-    for entry in reversed(named):
+    for entry in filter(None, map(str.strip, reversed(named))):
         try:
-            address = plain_address(entry.strip())
+            address = plain_address(entry)
         except ValueError:
             return address
         if not in_networks(address, trusted):
