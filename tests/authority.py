@@ -52,8 +52,10 @@ class Authority:
             .add_extension(x509.SubjectAlternativeName([*map(_general, names)]), critical=False)
             .sign(self._key, hashes.SHA256())
         )
-        stem = self.folder / names[0].replace("*", "_")
-        pair = Pair(stem.with_name(stem.name + ".pem"), stem.with_name(stem.name + ".key"))
+        folder = self.folder / str(leaf.serial_number)
+        folder.mkdir()
+        stem = names[0].replace("*", "_")
+        pair = Pair(folder / f"{stem}.pem", folder / f"{stem}.key")
         pair.cert.write_bytes(_pem(leaf))
         pair.key.touch(mode=0o600)
         pair.key.write_bytes(
