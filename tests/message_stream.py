@@ -130,6 +130,13 @@ class Stream:
             assert self.exactly(2) == b"\r\n"
         return content
 
+    def chunks(self) -> tuple[bytes, FieldLines]:
+        """The content of all chunks up to the last one, and the trailers behind it."""
+        content = bytearray()
+        while chunk := self.chunk():
+            content += chunk
+        return bytes(content), self.trailers()
+
     def trailers(self) -> FieldLines:
         """The lines between the last chunk and the end of the message."""
         lines: FieldLines = []
@@ -144,10 +151,7 @@ class Stream:
             return Message(head, b"", [])
         if head.value("transfer-encoding") is not None:
             assert head.value("transfer-encoding") == b"chunked"
-            content = bytearray()
-            while chunk := self.chunk():
-                content += chunk
-            return Message(head, bytes(content), self.trailers())
+            return Message(head, *self.chunks())
         if (length := head.value("content-length")) is not None:
             return Message(head, self.exactly(int(length)), [])
         if not head.line.startswith(b"HTTP/"):

@@ -19,7 +19,7 @@ from typing import Self
 from tests.message_stream import Stream
 from tests.programs import wait_for
 
-PATIENCE = 20.0
+PATIENCE = 10.0
 # How long the proxy may take to close a connection whose origin has hung up.
 LETTING_GO = 5.0
 
