@@ -231,6 +231,10 @@ class Downstream(asyncio.Protocol):
     # The requests.
 
     def _greeted(self) -> None:
+        if self._layer.challenged:
+            # It has seen what it came for; a validation request carries no data (RFC 8737 §3).
+            self.close()
+            return
         site = self._listener.table.site(self._layer.server_name)
         assert site is not None, "the handshake fails where the name is unknown"
         self._site = site

@@ -18,7 +18,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
 
-ALPN = b"http/1.1"
+HTTP = b"http/1.1"
+ACME = b"acme-tls/1"
+# As ALPN's list of a ClientHello has it: its length, then its name (RFC 7301 §3.1).
+_ACME_OFFERED = bytes([len(ACME)]) + ACME
 # One record holds at most 16 KiB (RFC 8446 §5.1), so a larger read brings no more.
 _RECORD = 16 * 1024
 # SSL_MODE_ENABLE_PARTIAL_WRITE, for which pyOpenSSL has no name (openssl/ssl.h).
@@ -32,7 +35,7 @@ class UnknownNameError(Exception):
 
 
 class NoCommonProtocolError(Exception):
-    """The client offers protocols by ALPN, and HTTP/1.1 is not among them."""
+    """The client offers protocols by ALPN, and the one spoken here is not among them."""
 
 
 class HandshakeError(Exception):
@@ -47,30 +50,37 @@ class Base:
     """The context on which every connection starts, made once before any worker is.
 
     `choose` gives the context of a lower-case name without trailing dot, or None: then the client
-    gets the `unrecognized_name` alert (RFC 6066 §3). Each worker sets its own.
+    gets the `unrecognized_name` alert (RFC 6066 §3). `challenge` gives the context with which a
+    certificate authority is answered that offers `acme-tls/1` (RFC 8737), and is asked for nobody
+    else: a visitor never sees that certificate. Each worker sets its own.
     """
 
     choose: Callable[[str], SSL.Context | None]
+    challenge: Callable[[str], SSL.Context | None]
 
     def __init__(self) -> None:
-        self.choose = lambda name: None
-        self.context = _context()
+        self.choose = self.challenge = lambda name: None
+        self.context = _context(HTTP)
         self.context.set_tlsext_servername_callback(self._servername)
 
     def _servername(self, connection: SSL.Connection) -> None:
         name = (connection.get_servername() or b"").decode("ascii", "replace")
-        context = self.choose(name.lower().removesuffix("."))
+        name = name.lower().removesuffix(".")
+        # OpenSSL asks for the name before it reads the protocols, so they are looked for here.
+        offered = _ACME_OFFERED in (connection.get_app_data() or b"")
+        context = (self.challenge(name) if offered else None) or self.choose(name)
         if context is None:
             raise UnknownNameError(name)
         connection.set_context(context)
 
 
-def site_context(certificate: bytes, key: bytes) -> SSL.Context:
+def site_context(certificate: bytes, key: bytes, protocol: bytes = HTTP) -> SSL.Context:
     """The context of a site from PEM: the chain with its leaf first, and the key.
 
-    Raises ValueError or SSL.Error when they cannot be read or do not belong together.
+    `protocol` is the one that ALPN may choose. Raises ValueError or SSL.Error when certificate and
+    key cannot be read or do not belong together.
     """
-    context = _context()
+    context = _context(protocol)
     leaf, *chain = x509.load_pem_x509_certificates(certificate)
     context.use_certificate(leaf)
     for issuer in chain:
@@ -80,21 +90,20 @@ def site_context(certificate: bytes, key: bytes) -> SSL.Context:
     return context
 
 
-def _context() -> SSL.Context:
+def _context(protocol: bytes) -> SSL.Context:
+    def select(connection: SSL.Connection, offered: list[bytes]) -> bytes:
+        if protocol not in offered:
+            raise NoCommonProtocolError
+        return protocol
+
     context = SSL.Context(SSL.TLS_METHOD)
     context.set_min_proto_version(SSL.TLS1_3_VERSION)
-    context.set_alpn_select_callback(_select_protocol)
+    context.set_alpn_select_callback(select)
     # pyOpenSSL lets a write end after one record; over a memory BIO all of it always fits.
     context.clear_mode(_PARTIAL_WRITE)
     # An idle connection keeps no record buffers: 34 KiB each way otherwise.
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     return context
-
-
-def _select_protocol(connection: SSL.Connection, offered: list[bytes]) -> bytes:
-    if ALPN not in offered:
-        raise NoCommonProtocolError
-    return ALPN
 
 
 def silence_refusals() -> None:
@@ -119,12 +128,13 @@ class RecordLayer:
     `established` after the handshake; `ended` after the client's close_notify.
     """
 
-    __slots__ = ("_connection", "_transport", "ended", "established")
+    __slots__ = ("_connection", "_hello", "_transport", "ended", "established")
 
     def __init__(self, base: SSL.Context, transport: asyncio.Transport) -> None:
         self._connection = SSL.Connection(base, None)
         self._connection.set_accept_state()
         self._transport = transport
+        self._hello = b""
         self.established = False
         self.ended = False
 
@@ -134,6 +144,11 @@ class RecordLayer:
         name = self._connection.get_servername() or b""
         return name.decode("ascii", "replace").lower().removesuffix(".")
 
+    @property
+    def challenged(self) -> bool:
+        """Whether this is a certificate authority that wants to see a challenge's certificate."""
+        return self._connection.get_alpn_proto_negotiated() == ACME
+
     def receive(self, data: bytes) -> bytes:
         """Take ciphertext from the transport and return the plain bytes that it completes.
 
@@ -141,7 +156,7 @@ class RecordLayer:
         ConnectionError after it when the peer breaks the protocol.
         """
         self._connection.bio_write(data)
-        if not self.established and not self._handshake():
+        if not self.established and not self._handshake(data):
             return b""
         parts: list[bytes] = []
         try:
@@ -170,7 +185,9 @@ class RecordLayer:
             return
         self._flush()
 
-    def _handshake(self) -> bool:
+    def _handshake(self, data: bytes) -> bool:
+        self._hello += data
+        self._connection.set_app_data(self._hello)
         try:
             self._connection.do_handshake()
         except SSL.WantReadError:
@@ -180,6 +197,8 @@ class RecordLayer:
             self._flush()
             raise HandshakeError(_reason(error)) from error
         self.established = True
+        self._hello = b""
+        self._connection.set_app_data(None)
         self._flush()
         return True
 
