@@ -1,0 +1,79 @@
+"""Which site a name means, and which of its routes a target takes."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.config import Config
+from proxy.routing import Table
+
+SITES = {
+    "a.example.com": {
+        "to": "http://127.0.0.1:1",
+        "routes": {
+            "/live/": "http://127.0.0.1:2",
+            "/live/deep/": "http://127.0.0.1:3",
+            "/li": "http://127.0.0.1:4",
+        },
+    },
+    "*.example.com": "http://127.0.0.1:5",
+    "parts.example.org": {"routes": {"/only/": "http://127.0.0.1:6"}},
+}
+
+
+@pytest.fixture
+def table() -> Table:
+    sites = Config.model_validate({"sites": SITES}).sites
+    return Table(sites, {"a.localhost": "a.example.com"})
+
+
+def name_of_site(table: Table, name: str) -> str | None:
+    site = table.site(name)
+    return None if site is None else site.name
+
+
+def port_of(table: Table, name: str, target: bytes) -> int | None:
+    site = table.site(name)
+    assert site is not None
+    route = site.route(target)
+    return None if route is None else route.config.to[0].port
+
+
+def test_an_exact_name_is_preferred_to_a_wildcard(table: Table) -> None:
+    assert name_of_site(table, "a.example.com") == "a.example.com"
+    assert name_of_site(table, "b.example.com") == "*.example.com"
+
+
+@pytest.mark.parametrize("name", ["example.com", "a.b.example.com", "example.org", "", ".", "com"])
+def test_a_wildcard_stands_for_exactly_one_label(table: Table, name: str) -> None:
+    """RFC 9525 §6.3."""
+    assert name_of_site(table, name) is None
+
+
+def test_an_alias_means_the_same_site(table: Table) -> None:
+    assert table.site("a.localhost") is table.site("a.example.com")
+
+
+@pytest.mark.parametrize(
+    ("target", "port"),
+    [
+        (b"/", 1),
+        (b"/other", 1),
+        (b"/live", 4),
+        (b"/live/", 2),
+        (b"/live/x", 2),
+        (b"/live/deep", 2),
+        (b"/live/deep/x?y", 3),
+        (b"/light", 4),
+        (b"/LIVE/", 1),
+        (b"*", 1),
+    ],
+)
+def test_the_longest_prefix_of_the_target_wins(table: Table, target: bytes, port: int) -> None:
+    assert port_of(table, "a.example.com", target) == port
+
+
+def test_a_site_without_servers_of_its_own_serves_its_parts_only(table: Table) -> None:
+    assert port_of(table, "parts.example.org", b"/only/x") == 6
+    assert port_of(table, "parts.example.org", b"/else") is None
+    assert port_of(table, "parts.example.org", b"*") is None
