@@ -1,0 +1,143 @@
+"""The listening sockets: bound once, for all workers, and for this program alone."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+
+from proxy.config import Address
+from proxy.doors import name_of, open_doors, show
+from proxy.errors import StartError
+
+LOOPBACK, LOOPBACK6 = Address("127.0.0.1", 0), Address("::1", 0)
+
+
+@contextmanager
+def doors(addresses: Sequence[Address], workers: int = 1) -> Iterator[list[list[socket.socket]]]:
+    opened = open_doors(addresses, workers)
+    try:
+        yield opened
+    finally:
+        for sockets in opened:
+            for sock in sockets:
+                sock.close()
+
+
+def port_of(sock: socket.socket) -> int:
+    port: int = sock.getsockname()[1]
+    return port
+
+
+def reaches(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), 5).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def why_not(address: Address) -> str:
+    with pytest.raises(StartError) as caught:
+        open_doors([address], 1)
+    return str(caught.value)
+
+
+def test_each_worker_has_a_socket_on_each_address() -> None:
+    with doors([LOOPBACK, LOOPBACK6], workers=3) as opened:
+        assert [[sock.family for sock in sockets] for sockets in opened] == [
+            [socket.AF_INET, socket.AF_INET6]
+        ] * 3
+
+
+def test_port_0_is_one_port_for_all_workers() -> None:
+    with doors([LOOPBACK], workers=3) as opened:
+        ports = {port_of(sock) for [sock] in opened}
+        assert len(ports) == 1
+        assert ports != {0}
+
+
+def test_port_0_twice_is_two_ports() -> None:
+    with doors([LOOPBACK, LOOPBACK]) as [[one, other]]:
+        assert port_of(one) != port_of(other)
+
+
+def test_clients_are_accepted_from_the_moment_of_opening() -> None:
+    with doors([LOOPBACK]) as [[door]]:
+        assert reaches("127.0.0.1", port_of(door))
+
+
+def test_a_closed_door_takes_no_more_clients() -> None:
+    with doors([LOOPBACK], workers=2) as opened:
+        port = port_of(opened[0][0])
+    assert not reaches("127.0.0.1", port)
+
+
+def test_every_address_of_both_families_is_reached_by_one_door() -> None:
+    with doors([Address("::", 0)]) as [[door]]:
+        assert reaches("127.0.0.1", port_of(door))
+        assert reaches("::1", port_of(door))
+
+
+def test_both_families_can_have_a_door_each_on_one_port() -> None:
+    with doors([Address("0.0.0.0", 0)]) as [[free]]:
+        port = port_of(free)
+    with doors([Address("0.0.0.0", port), Address("::", port)]) as [[_, six]]:
+        assert six.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+        assert reaches("::1", port)
+
+
+def test_a_port_that_another_program_has_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = Address("127.0.0.1", port_of(other))
+        said = why_not(address)
+    assert said.startswith(f"cannot listen on {show(address)}: another program listens there")
+
+
+def test_a_port_that_another_hopward_has_is_not_shared_with_it() -> None:
+    """With SO_REUSEPORT alone the kernel would give each of the two half of the clients."""
+    with doors([LOOPBACK], workers=2) as opened:
+        said = why_not(Address("127.0.0.1", port_of(opened[0][0])))
+    assert "another program listens there" in said
+
+
+def test_a_port_in_use_leaves_no_other_door_open() -> None:
+    with doors([LOOPBACK]) as [[free]]:
+        port = port_of(free)
+    with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(StartError):
+        open_doors([Address("127.0.0.1", port), Address("127.0.0.1", port_of(other))], 2)
+    assert not reaches("127.0.0.1", port)
+
+
+def test_an_address_that_is_not_this_machines_is_told() -> None:
+    assert why_not(Address("192.0.2.1", 0)) == (
+        "cannot listen on 192.0.2.1:0: this machine does not have that address"
+    )
+
+
+def test_a_port_can_be_taken_again_at_once() -> None:
+    """Connections of the last run may still be in TIME_WAIT."""
+    with doors([LOOPBACK]) as [[door]]:
+        port = port_of(door)
+        door.setblocking(True)
+        with socket.create_connection(("127.0.0.1", port), 5) as client:
+            accepted, _ = door.accept()
+            accepted.close()
+            assert client.recv(1) == b""
+    with doors([Address("127.0.0.1", port)]) as [[again]]:
+        assert port_of(again) == port
+
+
+@pytest.mark.parametrize(
+    ("address", "text"),
+    [(Address("::", 443), "[::]:443"), (Address("127.0.0.1", 80), "127.0.0.1:80")],
+)
+def test_an_address_is_shown_as_it_is_written(address: Address, text: str) -> None:
+    assert show(address) == text
+
+
+def test_a_doors_name_is_where_it_is() -> None:
+    with doors([LOOPBACK6]) as [[door]]:
+        assert name_of(door) == f"[::1]:{port_of(door)}"

@@ -1,0 +1,373 @@
+"""Connections to origins: which one an exchange gets, and what becomes of it afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from proxy.config import Origin
+from proxy.errors import UpstreamError
+from proxy.upstream import FRESH_SECONDS, IDLE_SECONDS, RESOLVE_SECONDS, Pool, Pools, Upstream
+from tests.playbook import Wire, on_stage, stage
+
+A = Origin("http", "127.0.0.1", 1)
+B = Origin("http", "127.0.0.2", 2)
+C = Origin("http", "127.0.0.3", 3)
+NAMED = Origin("http", "tracker", 1212)
+
+
+class Holder:
+    """An exchange that writes down what its upstream does."""
+
+    def __init__(self, *, stays_open: bool = False) -> None:
+        self.heard: list[object] = []
+        self.stays_open = stays_open
+
+    def upstream_received(self, data: bytes) -> None:
+        self.heard.append(data)
+
+    def upstream_ended(self) -> bool:
+        self.heard.append("ended")
+        return self.stays_open
+
+    def upstream_lost(self) -> None:
+        self.heard.append("lost")
+
+    def upstream_full(self) -> None:
+        self.heard.append("full")
+
+    def upstream_drained(self) -> None:
+        self.heard.append("drained")
+
+
+def wire_of(upstream: Upstream) -> Wire:
+    assert isinstance(upstream.transport, Wire)
+    return upstream.transport
+
+
+def blamed(error: pytest.ExceptionInfo[UpstreamError]) -> tuple[int, str]:
+    return error.value.status, error.value.reason
+
+
+async def kept(pool: Pool, number: int = 1) -> list[Upstream]:
+    """Connections whose exchanges have ended, the longest unused first."""
+    opened = [await pool.connect() for _ in range(number)]
+    for upstream in opened:
+        upstream.give_back()
+    return opened
+
+
+# ---- leasing
+
+
+@on_stage
+async def test_an_empty_pool_has_nothing_to_lease() -> None:
+    assert Pool(A, 5).lease(repeatable=True) is None
+
+
+@on_stage
+async def test_a_connection_given_back_is_leased_again() -> None:
+    pool = Pool(A, 5)
+    [first] = await kept(pool)
+    assert pool.lease(repeatable=True) is first
+    assert first.reused
+
+
+@on_stage
+async def test_the_connection_kept_most_recently_is_leased_first() -> None:
+    """The others may so grow old and be closed."""
+    pool = Pool(A, 5)
+    first, second = await kept(pool, 2)
+    assert [pool.lease(repeatable=True) for _ in range(3)] == [second, first, None]
+
+
+@on_stage
+async def test_a_new_connection_is_not_a_reused_one() -> None:
+    assert not (await Pool(A, 5).connect()).reused
+
+
+@on_stage
+async def test_a_connection_idle_too_long_is_closed_and_not_leased() -> None:
+    pool = Pool(A, 5)
+    [old] = await kept(pool)
+    stage().now += IDLE_SECONDS
+    assert pool.lease(repeatable=True) is None
+    assert wire_of(old).aborted
+
+
+@on_stage
+async def test_a_request_that_must_not_be_repeated_gets_a_fresh_connection_only() -> None:
+    """RFC 9110 §9.2.2: should it prove stale, nobody could try again."""
+    pool = Pool(A, 5)
+    [old] = await kept(pool)
+    stage().now += FRESH_SECONDS
+    assert pool.lease(repeatable=False) is None
+    assert wire_of(old).aborted
+
+
+@on_stage
+async def test_a_connection_that_is_closing_is_not_leased() -> None:
+    pool = Pool(A, 5)
+    [old] = await kept(pool)
+    wire_of(old).close()
+    assert pool.lease(repeatable=True) is None
+
+
+# ---- idle connections
+
+
+@on_stage
+async def test_bytes_on_an_idle_connection_are_no_response_and_close_it() -> None:
+    """RFC 9112 §9.2."""
+    pool = Pool(A, 5)
+    [idle] = await kept(pool)
+    wire_of(idle).says(b"HTTP/1.1 408 Request Timeout\r\n\r\n")
+    assert wire_of(idle).aborted
+    assert pool.lease(repeatable=True) is None
+
+
+@on_stage
+async def test_an_origin_that_ends_an_idle_connection_is_not_asked_on_it() -> None:
+    pool = Pool(A, 5)
+    [idle] = await kept(pool)
+    wire_of(idle).ends()
+    assert pool.lease(repeatable=True) is None
+
+
+@on_stage
+async def test_idle_connections_expire_by_the_clock() -> None:
+    pool = Pool(A, 5)
+    [old] = await kept(pool)
+    stage().now += IDLE_SECONDS / 2
+    young = await pool.connect()
+    young.give_back()
+    stage().now += IDLE_SECONDS / 2
+    pool.expire(stage().now)
+    assert (wire_of(old).aborted, wire_of(young).aborted) == (True, False)
+
+
+@on_stage
+async def test_a_leased_connection_never_expires() -> None:
+    pool = Pool(A, 5)
+    leased = await pool.connect()
+    pool.expire(stage().now + 1000)
+    assert not wire_of(leased).is_closing()
+
+
+@on_stage
+async def test_closing_a_pool_closes_what_is_idle_and_leaves_what_is_leased() -> None:
+    pool = Pool(A, 5)
+    [idle] = await kept(pool)
+    leased = await pool.connect()
+    pool.close()
+    assert (wire_of(idle).aborted, wire_of(leased).aborted) == (True, False)
+
+
+# ---- the one who holds a lease
+
+
+@on_stage
+async def test_the_holder_hears_what_its_upstream_does() -> None:
+    upstream, holder = await Pool(A, 5).connect(), Holder()
+    upstream.receiver = holder
+    upstream.pause_writing()
+    upstream.resume_writing()
+    wire_of(upstream).says(b"HTTP")
+    wire_of(upstream).ends()
+    assert holder.heard == ["full", "drained", b"HTTP", "ended", "lost"]
+
+
+@on_stage
+async def test_a_holder_may_go_on_writing_after_its_upstream_has_ended() -> None:
+    upstream = await Pool(A, 5).connect()
+    upstream.receiver = Holder(stays_open=True)
+    wire_of(upstream).ends()
+    assert not wire_of(upstream).is_closing()
+
+
+@on_stage
+async def test_who_has_closed_its_upstream_hears_no_more_of_it() -> None:
+    upstream, holder = await Pool(A, 5).connect(), Holder()
+    upstream.receiver = holder
+    upstream.close()
+    wire_of(upstream).lost()
+    assert holder.heard == []
+
+
+# ---- counting leases
+
+
+@on_stage
+async def test_leases_are_counted_from_connecting_to_giving_back() -> None:
+    pool = Pool(A, 5)
+    upstream = await pool.connect()
+    assert pool.leased == 1
+    upstream.give_back()
+    assert pool.leased == 0
+    pool.lease(repeatable=True)
+    assert pool.leased == 1
+
+
+@on_stage
+async def test_a_connection_being_opened_counts_as_leased() -> None:
+    pool = Pool(A, None)
+    opening = asyncio.create_task(pool.connect())
+    await asyncio.sleep(0)
+    assert pool.leased == 1
+    await opening
+
+
+@pytest.mark.parametrize("end", ["close", "lost", "close and lost"])
+@on_stage
+async def test_a_lease_that_ends_badly_is_counted_once(end: str) -> None:
+    pool = Pool(A, 5)
+    await pool.connect()
+    upstream = await pool.connect()
+    if "close" in end:
+        upstream.close()
+    if "lost" in end:
+        wire_of(upstream).lost()
+    assert pool.leased == 1
+
+
+@on_stage
+async def test_a_connection_that_could_not_be_opened_counts_no_more() -> None:
+    stage().unreachable.add(A.host)
+    pool = Pool(A, 5)
+    with pytest.raises(UpstreamError):
+        await pool.connect()
+    assert pool.leased == 0
+
+
+@on_stage
+async def test_a_connection_nobody_waits_for_any_more_counts_no_more() -> None:
+    stage().silent.add(A.host)
+    pool = Pool(A, None)
+    opening = asyncio.create_task(pool.connect())
+    await asyncio.sleep(0)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    assert pool.leased == 0
+
+
+# ---- choosing an origin
+
+
+@on_stage
+async def test_the_origin_with_the_fewest_leases_is_chosen() -> None:
+    pools = Pools(5)
+    for origin in (A, A, B, C, C):
+        pool = pools.choose([origin])
+        assert pool is not None
+        await pool.connect()
+    chosen = pools.choose([A, B, C])
+    assert chosen is not None
+    assert chosen.origin is B
+
+
+@on_stage
+async def test_among_equals_the_longest_unused_is_chosen() -> None:
+    pools = Pools(5)
+    chosen = [pools.choose([A, B, C]) for _ in range(7)]
+    assert [pool.origin for pool in chosen if pool] == [A, B, C, A, B, C, A]
+
+
+@on_stage
+async def test_the_same_origin_has_the_same_pool_in_any_list() -> None:
+    pools = Pools(5)
+    assert pools.choose([A]) is pools.choose([A])
+
+
+@on_stage
+async def test_of_no_origin_none_is_chosen() -> None:
+    assert Pools(5).choose([]) is None
+
+
+@on_stage
+async def test_the_clock_and_the_end_reach_every_pool() -> None:
+    pools, idle = Pools(5), []
+    for origin in (A, B):
+        pool = pools.choose([origin])
+        assert pool is not None
+        idle += await kept(pool)
+    pools.expire(stage().now)
+    assert not any(wire_of(upstream).aborted for upstream in idle)
+    pools.close()
+    assert all(wire_of(upstream).aborted for upstream in idle)
+
+
+# ---- connecting
+
+
+@on_stage
+async def test_an_origin_that_refuses_is_502() -> None:
+    stage().unreachable.add(A.host)
+    with pytest.raises(UpstreamError) as caught:
+        await Pool(A, 5).connect()
+    assert blamed(caught) == (502, "refused")
+
+
+@on_stage
+async def test_an_origin_that_takes_too_long_to_connect_is_504() -> None:
+    stage().silent.add(A.host)
+    opening = asyncio.create_task(Pool(A, 5).connect())
+    await asyncio.sleep(0)
+    stage().now += 5
+    with pytest.raises(UpstreamError) as caught:
+        await opening
+    assert blamed(caught) == (504, "connect_timeout")
+
+
+@on_stage
+async def test_a_unix_socket_is_connected_to_by_its_path() -> None:
+    await Pool(Origin("http", "localhost", 80, unix=Path("/run/app.sock")), 5).connect()
+    assert [wire.peer for wire in stage().opened] == ["unix:/run/app.sock"]
+
+
+@on_stage
+async def test_a_name_is_connected_to_at_the_first_of_its_addresses_that_answers() -> None:
+    stage().names["tracker"] = ["192.0.2.1", "192.0.2.2"]
+    stage().unreachable.add("192.0.2.1")
+    await Pool(NAMED, 5).connect()
+    assert [wire.peer for wire in stage().opened] == ["192.0.2.2:1212"]
+
+
+@on_stage
+async def test_a_name_that_does_not_resolve_is_502_until_it_does() -> None:
+    pool = Pool(NAMED, 5)
+    with pytest.raises(UpstreamError) as caught:
+        await pool.connect()
+    assert blamed(caught) == (502, "unresolved")
+    stage().names["tracker"] = ["192.0.2.1"]
+    await pool.connect()
+    assert [wire.peer for wire in stage().opened] == ["192.0.2.1:1212"]
+
+
+@on_stage
+async def test_a_name_is_asked_for_again_when_its_answer_is_old() -> None:
+    """In a container network a service changes its address when it is started anew."""
+    pool = Pool(NAMED, 5)
+    stage().names["tracker"] = ["192.0.2.1"]
+    await pool.connect()
+    stage().names["tracker"] = ["192.0.2.9"]
+    await pool.connect()
+    stage().now += RESOLVE_SECONDS
+    await pool.connect()
+    assert [wire.peer for wire in stage().opened] == [
+        "192.0.2.1:1212", "192.0.2.1:1212", "192.0.2.9:1212",
+    ]  # fmt: skip
+
+
+@on_stage
+async def test_a_resolver_that_fails_leaves_the_last_answer_in_force() -> None:
+    pool = Pool(NAMED, 5)
+    stage().names["tracker"] = ["192.0.2.1"]
+    await pool.connect()
+    del stage().names["tracker"]
+    stage().now += RESOLVE_SECONDS
+    await pool.connect()
+    assert [wire.peer for wire in stage().opened] == ["192.0.2.1:1212"] * 2
+    assert stage().questions == 2
