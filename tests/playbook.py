@@ -88,7 +88,8 @@ class Wire(asyncio.Transport):
 class StillLoop(asyncio.SelectorEventLoop):
     """A loop whose time moves only when a test says so, and whose network is a list of wires.
 
-    `unreachable` names the hosts that refuse, `names` what the resolver knows.
+    `unreachable` names the hosts that refuse, `silent` those that do not answer until they are
+    `heard`, and `names` what the resolver knows.
     """
 
     def __init__(self) -> None:
@@ -99,16 +100,22 @@ class StillLoop(asyncio.SelectorEventLoop):
         self.silent: set[str] = set()
         self.names: dict[str, list[str]] = {}
         self.questions = 0
+        self._heard = asyncio.Event()
 
     def time(self) -> float:
         return self.now
+
+    async def heard(self) -> None:
+        """The silent hosts answer at last."""
+        self._heard.set()
+        await settled()
 
     async def create_connection(  # type: ignore[override]
         self, factory: Callable[[], asyncio.Protocol], host: str, port: int, **options: object
     ) -> tuple[asyncio.Transport, asyncio.Protocol]:
         await asyncio.sleep(0)
         if host in self.silent:
-            await self.create_future()
+            await self._heard.wait()
         if host in self.unreachable:
             raise ConnectionRefusedError(host)
         return self._open(factory(), f"{host}:{port}")
