@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 from playwright.sync_api import Browser, Page
 
 from tests.authority import Authority
 from tests.e2e.browser import Sockets, chromium
 from tests.e2e.conftest import Front
+from tests.e2e.demo import Demo
 from tests.e2e.jupyter import HOST, TOKEN, Jupyter
-from tests.programs import PATIENCE, Hopward, Program, free_port, requires
+from tests.programs import PATIENCE, Hopward, requires
 
 MINUTE = 60_000  # milliseconds, as a browser counts
 # A page of Jupyter's that types into a terminal every quarter of a second and counts the echoes.
@@ -45,28 +44,9 @@ pytestmark = [
 ]
 
 
-class Demo(Program):
-    """What `make run` starts: the proxy in local mode, with demo backends behind it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.port, store = free_port(), folder / "store"
-        config = {
-            "listen": {"https": f"127.0.0.1:{self.port}", "http": "127.0.0.1:0"},
-            "store": str(store),
-            "sites": {"grafana.example.com": f"http://127.0.0.1:{free_port()}"},
-        }
-        file = folder / "hopward.yml"
-        file.write_text(yaml.safe_dump(config, sort_keys=False))
-        self.root = store / "local-ca" / "root.pem"
-        command = [sys.executable, "-m", "proxy.demo", "-c", str(file)]
-        checkout = {"PYTHONPATH": str(Path(__file__).parents[2])}
-        ready = r'"event": "ready"'
-        super().__init__("demo", command, folder, environ=checkout, until=lambda: self.says(ready))
-
-
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    with Demo(tmp_path_factory.mktemp("demo")) as program:
+    with Demo(tmp_path_factory.mktemp("demo"), "grafana.example.com") as program:
         yield program
 
 

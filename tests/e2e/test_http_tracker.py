@@ -17,6 +17,7 @@ import pytest
 from tests.authority import Authority
 from tests.e2e import bencode
 from tests.e2e.conftest import Front
+from tests.e2e.demo import Demo
 from tests.http_client import Answer, exchange, get, read_answer
 from tests.origins import Resolver, Tap
 from tests.programs import Hopward, Program, accepts, free_port, requires, wait_for
@@ -159,6 +160,15 @@ def test_the_tracker_is_told_the_clients_address_once_and_bare(
 
 def scraped(tap: Tap) -> bytes:
     return direct(tap, get(scrape(MEETING), HOST)).content
+
+
+def test_a_tracker_behind_the_proxy_gives_peers_the_clients_address(tmp_path: Path) -> None:
+    with Demo(tmp_path, HOST) as demo:
+        for source, port in (("127.0.0.2", 5005), ("127.0.0.3", 5006)):
+            client = TLSClient(demo.port, "http1.localhost", cafile=demo.root, source=source)
+            with client:
+                answer = exchange(client, get(announce(port), f"http1.localhost:{demo.port}"))
+    assert bencode.dictionary(answer.content)[b"peers"] == b"\x7f\x00\x00\x02\x13\x8d"
 
 
 def aria2(folder: Path, authority: Authority, resolver: Resolver, *more: str) -> Program:
