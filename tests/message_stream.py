@@ -67,7 +67,10 @@ class Ending(NamedTuple):
 
 
 class StreamEndedError(Exception):
-    """The stream ended before what was waited for; the text is what had come of it."""
+    """The stream ended before what was waited for."""
+
+    def __init__(self, rest: bytearray) -> None:
+        super().__init__(f"{len(rest)} bytes of it had come, the last: {bytes(rest[-100:])!r}")
 
 
 class Stream:
@@ -99,14 +102,14 @@ class Stream:
         """Everything up to and with `mark`."""
         while mark not in self.ahead:
             if not self._more():
-                raise StreamEndedError(bytes(self.ahead))
+                raise StreamEndedError(self.ahead)
         return self.exactly(self.ahead.index(mark) + len(mark))
 
     def exactly(self, size: int) -> bytes:
         """The next `size` bytes."""
         while len(self.ahead) < size:
             if not self._more():
-                raise StreamEndedError(bytes(self.ahead))
+                raise StreamEndedError(self.ahead)
         taken = bytes(self.ahead[:size])
         del self.ahead[:size]
         return taken
@@ -158,7 +161,7 @@ class Stream:
             return Message(head, b"", [])
         rest, clean = self.ending()
         if not clean:
-            raise StreamEndedError(rest)
+            raise StreamEndedError(bytearray(rest))
         return Message(head, rest, [])
 
 

@@ -17,7 +17,7 @@ from tests.tls_client import TLSClient
 MIB = 1 << 20
 BLOCK = bytes(16384)
 # A connection that takes nothing for as long as this has stalled.
-STALL = 0.4
+STALL = 0.2
 
 
 def fill(connection: Client | Call, block: bytes = BLOCK) -> int:
