@@ -1,0 +1,323 @@
+"""The record layer between a client's transport and plain bytes (RFC 8446)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+from OpenSSL import SSL
+
+from proxy.tls import Base, HandshakeError, RecordLayer, silence_refusals, site_context
+from tests.authority import Authority
+from tests.playbook import Wire
+
+A, B = "a.example", "b.example"
+
+
+@pytest.fixture(autouse=True)
+def _silent_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Set back afterwards, though it does no harm.
+    monkeypatch.setattr("sys.excepthook", lambda *_: None)
+    silence_refusals()
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+def context_of(authority: Authority, *names: str) -> SSL.Context:
+    pair = authority.pair(*names)
+    return site_context(pair.cert.read_bytes(), pair.key.read_bytes())
+
+
+@pytest.fixture(scope="module")
+def base(authority: Authority) -> Iterator[Base]:
+    base = Base()
+    base.choose = {name: context_of(authority, name) for name in (A, B)}.get
+    yield base
+    base.choose = lambda name: None
+
+
+class Client:
+    """A TLS client in memory, and what it heard."""
+
+    def __init__(
+        self,
+        name: str | None = A,
+        *,
+        alpn: tuple[bytes, ...] = (b"http/1.1",),
+        newest: int = SSL.TLS1_3_VERSION,
+        resumes: Client | None = None,
+    ) -> None:
+        self.alerts: list[str] = []
+        # A session belongs to its context, so who resumes one shares it.
+        self.context: SSL.Context = resumes.context if resumes else self._context(alpn, newest)
+        self.tls = SSL.Connection(self.context, None)
+        self.tls.set_connect_state()
+        if name is not None:
+            self.tls.set_tlsext_host_name(name.encode())
+        if resumes is not None and (session := resumes.tls.get_session()) is not None:
+            self.tls.set_session(session)
+
+    def _context(self, alpn: tuple[bytes, ...], newest: int) -> SSL.Context:
+        context = SSL.Context(SSL.TLS_METHOD)
+        context.set_max_proto_version(newest)
+        if alpn:
+            context.set_alpn_protos(list(alpn))
+        context.set_info_callback(self._hear)
+        return context
+
+    def _hear(self, connection: SSL.Connection, where: int, code: int) -> None:
+        if where & 0x4000 and where & 0x04:  # SSL_CB_ALERT and SSL_CB_READ
+            self.alerts.append(str(code & 0xFF))
+
+    def says(self) -> bytes:
+        """The ciphertext that it has to send."""
+        with suppress(SSL.WantReadError):
+            self.tls.do_handshake()
+        return self._outgoing()
+
+    def writes(self, plain: bytes) -> bytes:
+        """Plain bytes as ciphertext."""
+        self.tls.sendall(plain)
+        return self._outgoing()
+
+    def half_closes(self) -> bytes:
+        """A close_notify."""
+        self.tls.shutdown()
+        return self._outgoing()
+
+    def hears(self, cipher: bytes) -> bytes:
+        """The plain bytes in what came, up to a close_notify; errors are the test's to see."""
+        self.tls.bio_write(cipher)
+        plain = bytearray()
+        with suppress(SSL.WantReadError, SSL.ZeroReturnError):
+            while True:
+                plain += self.tls.recv(65536)
+        return bytes(plain)
+
+    def _outgoing(self) -> bytes:
+        try:
+            return self.tls.bio_read(1 << 20)
+        except SSL.WantReadError:
+            return b""
+
+
+def greeted(base: Base, client: Client) -> tuple[RecordLayer, Wire]:
+    """A record layer after the handshake with the client."""
+    wire = Wire()
+    layer = RecordLayer(base.context, wire)
+    while not layer.established:
+        assert layer.receive(client.says()) == b""
+        client.hears(wire.take())
+    return layer, wire
+
+
+def refusal(base: Base, client: Client) -> str:
+    """Why the handshake failed, after the client has heard the alert."""
+    wire = Wire()
+    layer = RecordLayer(base.context, wire)
+    with pytest.raises(HandshakeError) as caught:
+        layer.receive(client.says())
+    with pytest.raises(SSL.Error):
+        client.hears(wire.take())
+    return caught.value.reason
+
+
+# ---- the handshake
+
+
+def test_a_handshake_in_tls_13_with_http11(base: Base) -> None:
+    client = Client()
+    layer, _ = greeted(base, client)
+    assert layer.established
+    assert client.tls.get_protocol_version_name() == "TLSv1.3"
+    assert client.tls.get_alpn_proto_negotiated() == b"http/1.1"
+
+
+def test_the_key_exchange_is_post_quantum_where_the_client_can(base: Base) -> None:
+    client = Client()
+    greeted(base, client)
+    assert client.tls.get_group_name() == "X25519MLKEM768"
+
+
+def test_a_handshake_in_single_bytes_is_the_same(base: Base) -> None:
+    client, wire = Client(), Wire()
+    layer = RecordLayer(base.context, wire)
+    while not layer.established:
+        for octet in client.says():
+            assert layer.receive(bytes([octet])) == b""
+        client.hears(wire.take())
+    assert layer.receive(client.writes(b"hello")) == b"hello"
+
+
+@pytest.mark.parametrize("name", [A, B])
+def test_the_certificate_is_that_of_the_name_asked_for(base: Base, name: str) -> None:
+    client = Client(name)
+    greeted(base, client)
+    leaf = client.tls.get_peer_certificate(as_cryptography=True)
+    assert leaf is not None
+    assert name in leaf.subject.rfc4514_string()
+
+
+@pytest.mark.parametrize("asked", ["A.Example", "a.example.", "A.EXAMPLE."])
+def test_case_and_trailing_dot_of_the_name_do_not_matter(base: Base, asked: str) -> None:
+    layer, _ = greeted(base, Client(asked))
+    assert layer.server_name == A
+
+
+@pytest.mark.parametrize("name", ["unknown.example", None])
+def test_an_unknown_or_absent_name_gets_the_unrecognized_name_alert(
+    base: Base, name: str | None
+) -> None:
+    """RFC 6066 §3: 112, and no certificate."""
+    client = Client(name)
+    refusal(base, client)
+    assert client.alerts == ["112"]
+    assert client.tls.get_peer_certificate() is None
+
+
+def test_tls_12_is_refused(base: Base) -> None:
+    """RFC 8446 §6.2: protocol_version is 70."""
+    client = Client(newest=SSL.TLS1_2_VERSION)
+    assert refusal(base, client) == "unsupported_protocol"
+    assert client.alerts == ["70"]
+
+
+def test_a_client_that_does_not_speak_http11_is_refused(base: Base) -> None:
+    client = Client(alpn=(b"h2",))
+    assert refusal(base, client) == "no_application_protocol"
+
+
+def test_a_client_that_offers_no_protocol_is_served(base: Base) -> None:
+    """RFC 7301 §3.1: ALPN is an offer."""
+    layer, _ = greeted(base, Client(alpn=()))
+    assert layer.established
+
+
+@pytest.mark.parametrize("octets", [b"GET / HTTP/1.1\r\n\r\n", b"\x00" * 50])
+def test_what_is_no_tls_fails_the_handshake(base: Base, octets: bytes) -> None:
+    with pytest.raises(HandshakeError) as caught:
+        RecordLayer(base.context, Wire()).receive(octets)
+    assert caught.value.reason
+
+
+def test_a_session_resumes_on_any_connection_of_the_same_base(base: Base) -> None:
+    client = Client()
+    layer, wire = greeted(base, client)
+    layer.send(b"hello")
+    client.hears(wire.take())
+    again = Client(resumes=client)
+    greeted(base, again)
+    assert again.tls.session_reused()
+
+
+def test_a_certificate_renewed_meanwhile_is_served_from_the_next_connection_on(
+    authority: Authority,
+) -> None:
+    base = Base()
+    old, new = context_of(authority, A), context_of(authority, A)
+    base.choose = {A: old}.get
+    first, second = Client(), Client()
+    greeted(base, first)
+    base.choose = {A: new}.get
+    greeted(base, second)
+    assert first.tls.get_peer_certificate() != second.tls.get_peer_certificate()
+
+
+# ---- records
+
+
+def test_plain_bytes_pass_both_ways(base: Base) -> None:
+    client = Client()
+    layer, wire = greeted(base, client)
+    assert layer.receive(client.writes(b"question")) == b"question"
+    layer.send(b"answer")
+    assert client.hears(wire.take()) == b"answer"
+
+
+@pytest.mark.parametrize("size", [1, 16384, 16385, 100_000, 1_000_000])
+def test_whatever_its_size_all_of_a_message_is_written(base: Base, size: int) -> None:
+    client = Client()
+    layer, wire = greeted(base, client)
+    message = bytes(range(256)) * (size // 256 + 1)
+    layer.send(message[:size])
+    assert client.hears(wire.take()) == message[:size]
+
+
+def test_all_records_of_one_read_are_taken(base: Base) -> None:
+    client = Client()
+    layer, _ = greeted(base, client)
+    cipher = b"".join(client.writes(b"%d," % number) for number in range(5))
+    assert layer.receive(cipher + client.writes(b"x" * 40_000)) == b"0,1,2,3,4," + b"x" * 40_000
+
+
+def test_a_record_cut_anywhere_is_taken_when_it_is_whole(base: Base) -> None:
+    client = Client()
+    layer, _ = greeted(base, client)
+    *most, last = client.writes(b"hello")
+    assert [layer.receive(bytes([octet])) for octet in most] == [b""] * len(most)
+    assert layer.receive(bytes([last])) == b"hello"
+
+
+def test_bytes_that_came_with_the_end_of_the_handshake_are_not_lost(base: Base) -> None:
+    client, wire = Client(), Wire()
+    layer = RecordLayer(base.context, wire)
+    layer.receive(client.says())
+    client.hears(wire.take())
+    assert layer.receive(client.says() + client.writes(b"early")) == b"early"
+
+
+def test_a_damaged_record_ends_the_connection(base: Base) -> None:
+    client = Client()
+    layer, _ = greeted(base, client)
+    cipher = bytearray(client.writes(b"hello"))
+    cipher[-1] ^= 1
+    with pytest.raises(ConnectionError):
+        layer.receive(bytes(cipher))
+
+
+# ---- the end (RFC 8446 §6.1)
+
+
+def test_a_clients_close_notify_is_the_end_of_what_it_says(base: Base) -> None:
+    client = Client()
+    layer, wire = greeted(base, client)
+    assert not layer.ended
+    assert layer.receive(client.writes(b"last") + client.half_closes()) == b"last"
+    assert layer.ended
+    layer.send(b"but I hear")
+    assert wire.take() != b""
+
+
+def test_our_close_notify_is_the_end_of_what_we_say_and_not_of_what_we_hear(base: Base) -> None:
+    client = Client()
+    layer, wire = greeted(base, client)
+    layer.finish()
+    client.tls.bio_write(wire.take())
+    with pytest.raises(SSL.ZeroReturnError):
+        client.tls.recv(100)
+    assert layer.receive(client.writes(b"more")) == b"more"
+
+
+def test_finishing_within_the_handshake_says_nothing(base: Base) -> None:
+    wire = Wire()
+    RecordLayer(base.context, wire).finish()
+    assert wire.take() == b""
+
+
+# ---- certificates
+
+
+def test_a_key_of_another_certificate_is_refused(authority: Authority) -> None:
+    one, other = authority.pair(A), authority.pair(B)
+    with pytest.raises((SSL.Error, ValueError)):
+        site_context(one.cert.read_bytes(), other.key.read_bytes())
+
+
+@pytest.mark.parametrize(("certificate", "key"), [(b"", b""), (b"nonsense", b"nonsense")])
+def test_what_is_no_certificate_is_refused(certificate: bytes, key: bytes) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        site_context(certificate, key)
