@@ -67,7 +67,7 @@ class ChunkedReader:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _step(self, data: bytes, at: int, parts: list[bytes]) -> int:
-        """Consume one element of the coding at `at`; -1 where it is not all there or all is done."""
+        """Consume one element of the coding at `at`; -1 where it is not there, or all is done."""
         if self._state == _DATA:
             return self._data(data, at, parts)
         if self._state == _SIZE:

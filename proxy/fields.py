@@ -7,11 +7,12 @@ claim is dropped unless it comes from a trusted proxy.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from .config import Route
-from .head import Fields, RequestHead
+from .head import REMEMBERED, Fields, RequestHead
 
 Network = IPv4Network | IPv6Network
 
@@ -40,7 +41,7 @@ _FORWARDED = b"x-forwarded-"
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class FieldRules:
     """What a route's `request_headers`, `response_headers` and `hsts` say, ready to apply.
 
@@ -110,21 +111,27 @@ def _is_claim(spelled: bytes, *, trusted: bool) -> bool:
     return not trusted and (name in _CLAIMS or name.startswith(_FORWARDED))
 
 
-def own_lines(
-    version: bytes, host: bytes, client: str, request_id: bytes, overridden: frozenset[bytes]
-) -> bytes:
-    """What the proxy says of a request: Via, the X-Forwarded fields, X-Request-ID.
+def own_lines(version: bytes, host: bytes, overridden: frozenset[bytes]) -> bytes:
+    """What the proxy says of a request whoever sent it: Via, X-Forwarded-Proto and -Host.
 
     `overridden`: names for which the operator has set or removed a field himself.
     """
     lines = (
         (b"via", b"Via: %b hopward\r\n" % version),
-        (b"x-forwarded-for", b"X-Forwarded-For: %b\r\n" % client.encode("ascii")),
         (b"x-forwarded-proto", b"X-Forwarded-Proto: https\r\n"),
         (b"x-forwarded-host", b"X-Forwarded-Host: %b\r\n" % host),
-        (b"x-request-id", b"X-Request-ID: %b\r\n" % request_id),
     )
     return b"".join([line for name, line in lines if name not in overridden])
+
+
+def sender_lines(client: str, request_id: bytes, overridden: frozenset[bytes]) -> bytes:
+    """What the proxy says of one request's sender: X-Forwarded-For and X-Request-ID."""
+    lines = b""
+    if b"x-forwarded-for" not in overridden:
+        lines = b"X-Forwarded-For: %b\r\n" % client.encode("ascii")
+    if b"x-request-id" not in overridden:
+        lines += b"X-Request-ID: %b\r\n" % request_id
+    return lines
 
 
 def request_id_of(fields: Fields) -> bytes | None:
@@ -163,6 +170,7 @@ def trailer_announcement(fields: Fields) -> bytes:
     return b"".join([b"Trailer: %b\r\n" % value for value in fields.values(b"trailer")])
 
 
+@lru_cache(REMEMBERED)
 def persistent(version: bytes, fields: Fields) -> bool:
     """Whether the sender keeps its connection open after this message (RFC 9112 §9.3)."""
     options = fields.elements(b"connection")
@@ -171,16 +179,17 @@ def persistent(version: bytes, fields: Fields) -> bool:
     return b"close" not in options
 
 
-def upgrade_asked(version: bytes, fields: Fields) -> list[bytes]:
+@lru_cache(REMEMBERED)
+def upgrade_asked(version: bytes, fields: Fields) -> tuple[bytes, ...]:
     """The protocols a request asks to switch to, as sent (RFC 9110 §7.8).
 
     Empty from HTTP/1.0, and without `Connection: upgrade`. h2c is never asked for: its frames
     would pass the gate unread.
     """
     if version != b"1.1" or b"upgrade" not in fields.elements(b"connection"):
-        return []
+        return ()
     asked = [name.strip(b" \t") for name in b",".join(fields.values(b"upgrade")).split(b",")]
-    return [name for name in asked if name and name.lower() != b"h2c"]
+    return tuple([name for name in asked if name and name.lower() != b"h2c"])
 
 
 def upgrade_granted(asked: Sequence[bytes], fields: Fields) -> bool:
@@ -237,7 +246,7 @@ def one_hop_less(request: RequestHead) -> RequestHead:
     lines = tuple(
         (name, fewer if name == b"max-forwards" else value) for name, value in request.fields.lines
     )
-    return replace(request, fields=Fields(lines, request.fields.spelled))
+    return request._replace(fields=Fields(lines, request.fields.spelled))
 
 
 def _hops_left(request: RequestHead) -> int | None:

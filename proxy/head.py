@@ -3,12 +3,15 @@
 Law: a head that two readers could understand differently does not pass. Every head, of a request
 or of a response, passes here before anything else looks at it; what comes out is unambiguous.
 
-A head is judged by one regular expression and taken apart by a second one: a loop in Python over
-its bytes or fields would cost more than everything else done to a request.
+A head is judged by regular expressions: a loop in Python over its bytes would cost more than all
+else done to a request. A client sends the same field lines again and again, and so does an upstream
+within one second. So what follows from a block of lines is remembered by its exact bytes; all of it
+is pure, so this changes what an answer costs and never the answer.
 """
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from .errors import ClientError, UpstreamError
@@ -18,15 +21,11 @@ FIELD_LINES = rb"(?:" + TOKEN + rb":[\t\x20-\x7e\x80-\xff]*+\r\n)*+"
 
 # Bytes above 0x7e and '#' are left out of the target: servers disagree on what they mean. All other
 # visible bytes pass, also those that RFC 3986 wants encoded, because browsers send them raw.
-_REQUEST = re.compile(
-    rb"(" + TOKEN + rb") ([!\"$-~]++) HTTP/([0-9]\.[0-9])\r\n(" + FIELD_LINES + rb")\r\n"
-)
+_REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") ([!\"$-~]++) HTTP/([0-9]\.[0-9])\r\n")
 # The blank before an empty reason is often left out (RFC 9112 §4 demands it, h11 and Go do not).
-_RESPONSE = re.compile(
-    rb"HTTP/(1\.[01]) ([1-9][0-9][0-9])( [\t\x20-\x7e\x80-\xff]*+)?\r\n(" + FIELD_LINES + rb")\r\n"
-)
+_STATUS_LINE = re.compile(rb"HTTP/(1\.[01]) ([1-9][0-9][0-9])( [\t\x20-\x7e\x80-\xff]*+)?\r\n")
 _FIELD = re.compile(rb"([^:]++):[\t ]*+((?:[^\t \r]++|[\t ]++(?!\r))*+)[\t ]*+\r\n")
-_TRAILERS = re.compile(FIELD_LINES)
+_FIELD_LINES = re.compile(FIELD_LINES)
 # What no continuation can make valid: control bytes, a bare LF, a bare CR (RFC 9112 §2.2).
 _HOPELESS = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?!\n|\Z)")
 
@@ -35,6 +34,11 @@ _ABSOLUTE = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE)
 # 18 digits stay below 2**63 for every reader behind the proxy.
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _TOKENS = re.compile(TOKEN + rb"(?:[\t ]*,[\t ]*" + TOKEN + rb")*")
+
+# How many blocks of field lines are remembered, and how long one may be: 2 MiB of them at the most
+# and about four times that of what they say. Some browsers' cookies are longer, no announce is.
+REMEMBERED = 1024
+_LONGEST_REMEMBERED = 2048
 
 KNOWN_CODINGS = frozenset(
     (b"chunked", b"gzip", b"x-gzip", b"deflate", b"compress", b"x-compress", b"identity")
@@ -48,11 +52,12 @@ class Framing(NamedTuple):
     chunked: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Fields:
     """One block of field lines, taken apart.
 
     `lines` are all fields as (lower-case name, value) in their order; `spelled` the names as sent.
+    Compared by identity, so that what follows from a block can be remembered at no cost.
     """
 
     lines: tuple[tuple[bytes, bytes], ...]
@@ -68,8 +73,7 @@ class Fields:
         return [member for part in joined.split(b",") if (member := part.strip(b" \t"))]
 
 
-@dataclass(frozen=True, slots=True)
-class RequestHead:
+class RequestHead(NamedTuple):
     """A request's head that passed the grammar and all framing rules.
 
     `target` is what goes upstream (origin-form or `*`), `host` the authority asked for, exactly as
@@ -85,8 +89,7 @@ class RequestHead:
     framing: Framing
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseHead:
+class ResponseHead(NamedTuple):
     """A response's head that passed the grammar; `reason` begins with its blank, or is empty."""
 
     version: bytes
@@ -140,16 +143,15 @@ def read_request(head: bytes) -> RequestHead:
 
     What is malformed is 400 before anything else is looked at; then 505, 501 (RFC 9110 §15).
     """
-    match = _REQUEST.fullmatch(head)
-    if match is None:
+    match = _REQUEST_LINE.match(head)
+    fields = read_fields(head[match.end() : -2]) if match else None
+    if match is None or fields is None:
         raise ClientError(400, "the request head is malformed")
-    method, target, version, block = match.groups()
-    fields = split_fields(block)
-    host = _one_host(fields)
+    method, target, version = match.groups()
+    host, host_name, framing = _judge_request(fields, version)
     if target[:1] != b"/":
         target, host = _unusual_target(method, target, host)
-    host_name = name_of(host)
-    framing = _request_framing(fields, version)
+        host_name = name_of(host)
     if version not in (b"1.1", b"1.0"):
         raise ClientError(505, "this HTTP version is not served")
     return RequestHead(method, target, version, host, host_name, fields, framing)
@@ -160,11 +162,11 @@ def read_response(head: bytes, *, bodiless: bool) -> ResponseHead:
 
     `bodiless`: the request was HEAD, so no body follows whatever the fields say (RFC 9112 §6.3).
     """
-    match = _RESPONSE.fullmatch(head)
-    if match is None:
+    match = _STATUS_LINE.match(head)
+    fields = read_fields(head[match.end() : -2]) if match else None
+    if match is None or fields is None:
         raise UpstreamError(502, "malformed_head")
-    version, code, reason, block = match.groups()
-    fields = split_fields(block)
+    version, code, reason = match.groups()
     status = int(code)
     framing = _response_framing(fields, version)
     if bodiless or status < 200 or status in (204, 304):
@@ -178,21 +180,30 @@ def read_trailers(block: bytes) -> Fields:
     Raises ValueError if malformed or if a field stands there that frames or routes a message:
     a reader that merged it would see another message (RFC 9110 §6.5.1).
     """
-    if not _TRAILERS.fullmatch(block):
+    fields = read_fields(block)
+    if fields is None:
         raise ValueError("malformed trailers")
-    fields = split_fields(block)
     for name, _ in fields.lines:
         if name in (b"content-length", b"transfer-encoding", b"host"):
             raise ValueError("trailers that frame or route")
     return fields
 
 
-def split_fields(block: bytes) -> Fields:
-    """Take apart a block of field lines that passed the grammar."""
+def read_fields(block: bytes) -> Fields | None:
+    """Take apart a block of field lines; None if it does not pass the grammar."""
+    return _recall_fields(block) if len(block) <= _LONGEST_REMEMBERED else _read_fields(block)
+
+
+def _read_fields(block: bytes) -> Fields | None:
+    if not _FIELD_LINES.fullmatch(block):
+        return None
     pairs = _FIELD.findall(block)
     return Fields(
         tuple([(name.lower(), value) for name, value in pairs]), tuple([name for name, _ in pairs])
     )
+
+
+_recall_fields = lru_cache(REMEMBERED)(_read_fields)
 
 
 def name_of(host: bytes) -> str:
@@ -203,11 +214,17 @@ def name_of(host: bytes) -> str:
     return match[1].decode("ascii").lower().removesuffix(".")
 
 
+@lru_cache(REMEMBERED)
+def _judge_request(fields: Fields, version: bytes) -> tuple[bytes, str, Framing]:
+    """What the fields say of where a request goes and how long it is: (Host, its name, framing)."""
+    host = _one_host(fields)
+    return host, name_of(host), _request_framing(fields, version)
+
+
 def _one_host(fields: Fields) -> bytes:
     hosts = fields.values(b"host")
     if len(hosts) != 1:
         raise ClientError(400, "a request needs exactly one Host field")
-    name_of(hosts[0])
     return hosts[0]
 
 
@@ -254,6 +271,7 @@ def _judge_codings(value: bytes) -> None:
         raise ClientError(501, "this transfer coding is not known")
 
 
+@lru_cache(REMEMBERED)
 def _response_framing(fields: Fields, version: bytes) -> Framing:
     codings = fields.values(b"transfer-encoding")
     lengths = fields.values(b"content-length")

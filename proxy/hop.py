@@ -4,7 +4,8 @@ Law: framing and connection fields are always written here, for this hop, and ne
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from .fields import (
     FieldRules,
@@ -12,13 +13,13 @@ from .fields import (
     own_lines,
     request_lines,
     response_lines,
+    sender_lines,
     trailer_announcement,
 )
-from .head import RequestHead, ResponseHead
+from .head import REMEMBERED, Fields, RequestHead, ResponseHead
 
 
-@dataclass(frozen=True, slots=True)
-class Sender:
+class Sender(NamedTuple):
     """Who a request is from.
 
     `address` is the client's, `trusted` whether the peer that brought it is a trusted proxy.
@@ -35,33 +36,45 @@ def request_line(request: RequestHead, host: bytes) -> bytes:
 
 
 def request_after_host(
-    request: RequestHead, rules: FieldRules, sender: Sender, upgrade: Sequence[bytes]
+    request: RequestHead, rules: FieldRules, sender: Sender, upgrade: tuple[bytes, ...]
 ) -> bytes:
     """All of a request's head behind the value of Host, which depends on the origin chosen.
 
     `upgrade`: the protocols asked for, empty where none may be.
     """
-    return b"".join(
-        (
-            b"\r\n",
-            request_lines(request.fields, rules, trusted=sender.trusted),
-            own_lines(
-                request.version,
-                request.host,
-                sender.address,
-                sender.request_id,
-                rules.request_dropped,
-            ),
-            _request_framing(request, upgrade),
-            b"\r\n",
-        )
+    before, behind = _request_lines(
+        request.fields, rules, request.version, request.host, upgrade, sender.trusted
+    )
+    said = sender_lines(sender.address, sender.request_id, rules.request_dropped)
+    return b"\r\n%b%b%b\r\n" % (before, said, behind)
+
+
+@lru_cache(REMEMBERED)
+def _request_lines(
+    fields: Fields,
+    rules: FieldRules,
+    version: bytes,
+    host: bytes,
+    upgrade: tuple[bytes, ...],
+    trusted: bool,
+) -> tuple[bytes, bytes]:
+    """What is the same for all requests with the same field lines, around what is not."""
+    return (
+        request_lines(fields, rules, trusted=trusted)
+        + own_lines(version, host, rules.request_dropped),
+        _request_framing(fields, version, upgrade),
     )
 
 
 def interim_head(response: ResponseHead, own: bytes = b"") -> bytes:
     """A 1xx head: no field of ours but `own`, and no body (RFC 9110 §15.2)."""
     kept = [b"%b: %b\r\n" % pair for pair in end_to_end(response.fields, frozenset())]
-    return _head(response, b"".join(kept), own)
+    return b"HTTP/1.1 %d%b\r\n%b%b\r\n" % (
+        response.status,
+        response.reason,
+        b"".join(kept),
+        own,
+    )
 
 
 def switching_head(response: ResponseHead) -> bytes:
@@ -80,31 +93,45 @@ def final_head(
     version: bytes,
 ) -> bytes:
     """A final response's head for a client of `version`, whose body goes on in chunks or as is."""
-    lines = []
+    bodiless = response.status == 204
+    return b"HTTP/1.1 %d%b\r\n%b" % (
+        response.status,
+        response.reason,
+        _final_lines(response.fields, rules, date, chunked, persist, version, bodiless),
+    )
+
+
+@lru_cache(REMEMBERED)
+def _final_lines(
+    fields: Fields,
+    rules: FieldRules,
+    date: bytes,
+    chunked: bool,
+    persist: bool,
+    version: bytes,
+    bodiless: bool,
+) -> bytes:
+    """What is the same for all responses with the same field lines, within one second."""
+    lines = [response_lines(fields, rules, date)]
     if chunked:
-        lines.append(b"Transfer-Encoding: chunked\r\n" + trailer_announcement(response.fields))
-    elif response.status != 204:
+        lines.append(b"Transfer-Encoding: chunked\r\n" + trailer_announcement(fields))
+    elif not bodiless:
         # Of HEAD and 304 it is the length that a GET's body would have (RFC 9110 §8.6).
-        lengths = response.fields.values(b"content-length")
+        lengths = fields.values(b"content-length")
         lines += [b"Content-Length: %b\r\n" % value for value in lengths]
     if not persist:
         lines.append(b"Connection: close\r\n")
     elif version == b"1.0":
         lines.append(b"Connection: keep-alive\r\n")
-    return _head(response, response_lines(response.fields, rules, date), b"".join(lines))
+    return b"".join(lines) + b"\r\n"
 
 
-def _head(response: ResponseHead, kept: bytes, own: bytes) -> bytes:
-    return b"HTTP/1.1 %d%b\r\n%b%b\r\n" % (response.status, response.reason, kept, own)
-
-
-def _request_framing(request: RequestHead, upgrade: Sequence[bytes]) -> bytes:
-    fields, version = request.fields, request.version
+def _request_framing(fields: Fields, version: bytes, upgrade: Sequence[bytes]) -> bytes:
+    """Framing as `head` has judged it: chunked, or the one length there is, or none."""
     lines = []
-    if request.framing.chunked:
+    if fields.values(b"transfer-encoding"):
         lines.append(b"Transfer-Encoding: chunked\r\n" + trailer_announcement(fields))
-    elif fields.values(b"content-length"):
-        lines.append(b"Content-Length: %d\r\n" % (request.framing.length or 0))
+    lines += [b"Content-Length: %d\r\n" % int(size) for size in fields.values(b"content-length")]
     if version == b"1.1":
         lines += [b"Expect: %b\r\n" % value for value in fields.values(b"expect")]
     if upgrade:

@@ -21,8 +21,8 @@ NOTHING = frozenset[bytes]()
 NO_RULES = FieldRules(NOTHING, b"", NOTHING, b"")
 SENDER = Sender("192.0.2.1", b"7f", trusted=False)
 OWN = (
-    b"Via: 1.1 hopward\r\nX-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: https\r\n"
-    b"X-Forwarded-Host: a\r\nX-Request-ID: 7f\r\n"
+    b"Via: 1.1 hopward\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: a\r\n"
+    b"X-Forwarded-For: 192.0.2.1\r\nX-Request-ID: 7f\r\n"
 )
 
 
