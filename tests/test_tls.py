@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -49,17 +50,12 @@ class Client:
         *,
         alpn: tuple[bytes, ...] = (b"http/1.1",),
         newest: int = SSL.TLS1_3_VERSION,
-        resumes: Client | None = None,
     ) -> None:
         self.alerts: list[str] = []
-        # A session belongs to its context, so who resumes one shares it.
-        self.context: SSL.Context = resumes.context if resumes else self._context(alpn, newest)
-        self.tls = SSL.Connection(self.context, None)
+        self.tls = SSL.Connection(self._context(alpn, newest), None)
         self.tls.set_connect_state()
         if name is not None:
             self.tls.set_tlsext_host_name(name.encode())
-        if resumes is not None and (session := resumes.tls.get_session()) is not None:
-            self.tls.set_session(session)
 
     def _context(self, alpn: tuple[bytes, ...], newest: int) -> SSL.Context:
         context = SSL.Context(SSL.TLS_METHOD)
@@ -205,13 +201,36 @@ def test_what_is_no_tls_fails_the_handshake(base: Base, octets: bytes) -> None:
 
 
 def test_a_session_resumes_on_any_connection_of_the_same_base(base: Base) -> None:
-    client = Client()
-    layer, wire = greeted(base, client)
+    first = spoken_with(base, None)
+    assert not first.session_reused
+    assert spoken_with(base, first.session).session_reused
+
+
+def test_a_session_does_not_resume_on_another_base(base: Base) -> None:
+    """So one base is made before the workers are, and kept."""
+    other = Base()
+    other.choose = base.choose
+    assert not spoken_with(other, spoken_with(base, None).session).session_reused
+
+
+TRUSTING = ssl.create_default_context()
+TRUSTING.check_hostname, TRUSTING.verify_mode = False, ssl.CERT_NONE
+
+
+def spoken_with(base: Base, session: ssl.SSLSession | None) -> ssl.SSLObject:
+    """A client of the standard library, which can tell whether its session was resumed."""
+    coming, going, wire = ssl.MemoryBIO(), ssl.MemoryBIO(), Wire()
+    client = TRUSTING.wrap_bio(coming, going, server_hostname=A, session=session)
+    layer = RecordLayer(base.context, wire)
+    while not layer.established:
+        with suppress(ssl.SSLWantReadError):
+            client.do_handshake()
+        layer.receive(going.read())
+        coming.write(wire.take())
     layer.send(b"hello")
-    client.hears(wire.take())
-    again = Client(resumes=client)
-    greeted(base, again)
-    assert again.tls.session_reused()
+    coming.write(wire.take())
+    assert client.read() == b"hello"
+    return client
 
 
 def test_a_certificate_renewed_meanwhile_is_served_from_the_next_connection_on(
