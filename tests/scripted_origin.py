@@ -111,6 +111,13 @@ class ScriptedOrigin:
         self._calls.append(call)
         return call
 
+    def heard(self) -> Call:
+        """The connection on which something comes next: a new one, or one that is open."""
+        calls = {call.socket: call for call in self._calls if call.socket.fileno() >= 0}
+        readable = select.select([self._socket, *calls], [], [], PATIENCE)[0]
+        assert readable, "nothing came"
+        return self.accept() if self._socket in readable else calls[readable[0]]
+
     @property
     def called(self) -> bool:
         """Whether a connection waits to be accepted."""
@@ -142,11 +149,6 @@ class ScriptedOrigin:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def eventually(condition: Callable[[], object], what: str) -> None:
-    """Wait until `condition` holds; for what neither end of a dialogue can wait for by reading."""
-    wait_for(condition, PATIENCE, what)
 
 
 def elapsed(action: Callable[[], object]) -> float:
