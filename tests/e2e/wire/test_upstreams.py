@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import select
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -15,8 +14,8 @@ import pytest
 from tests.authority import Authority
 from tests.e2e.conftest import Front
 from tests.e2e.wire.conftest import HOST, Client, Dial
-from tests.http_client import get
-from tests.message_stream import Stream
+from tests.http_client import exchange, get
+from tests.origins import Listener
 from tests.programs import Hopward, free_port, wait_for
 from tests.scripted_origin import OK, Call, ScriptedOrigin
 from tests.tls_client import TLSClient
@@ -270,38 +269,33 @@ def test_where_every_origin_refuses_it_is_502(dial: Dial, origins: Origins) -> N
 # The limit of connections.
 
 
+def answer_ok(connection: socket.socket) -> None:
+    while connection.recv(65536):
+        connection.sendall(OK)
+
+
 @pytest.fixture(scope="module")
-def narrow(listening: ScriptedOrigin, front: Front) -> Hopward:
-    return front({HOST: listening.url}, limits={"connections": 2})
+def narrow(front: Front) -> Iterator[Hopward]:
+    """A proxy that serves two connections, before an origin that answers by itself."""
+    with Listener(answer_ok) as listener:
+        yield front({HOST: f"http://127.0.0.1:{listener.port}"}, limits={"connections": 2})
 
 
 def connect(proxy: Hopward, authority: Authority) -> TLSClient:
     return TLSClient(proxy.https, HOST, cafile=authority.pem)
 
 
-def status_of_a_request(client: TLSClient, origin: ScriptedOrigin) -> int:
-    """Asked and, where it comes so far, answered."""
-    client.send(get(b"/", HOST))
-    stream = Stream(client.recv)
-    wait_for(lambda: origin.called or select.select([client.socket], [], [], 0)[0])
-    if origin.called:
-        call = origin.accept()
-        call.head()
-        call.send(OK)
-    return stream.message().status
+def serves_another(proxy: Hopward, authority: Authority) -> bool:
+    with connect(proxy, authority) as client:
+        return exchange(client, get(b"/", HOST)).status == 200
 
 
 def test_over_the_limit_of_connections_a_request_is_503_until_another_client_leaves(
-    narrow: Hopward, authority: Authority, origin: ScriptedOrigin
+    narrow: Hopward, authority: Authority
 ) -> None:
     with connect(narrow, authority), connect(narrow, authority) as leaving:
         with connect(narrow, authority) as third:
-            assert status_of_a_request(third, origin) == 503
+            assert exchange(third, get(b"/", HOST)).status == 503
             assert third.recv() == b""
         leaving.close()
-        wait_for(lambda: serves(narrow, authority, origin), what="a place")
-
-
-def serves(proxy: Hopward, authority: Authority, origin: ScriptedOrigin) -> bool:
-    with connect(proxy, authority) as client:
-        return status_of_a_request(client, origin) == 200
+        wait_for(lambda: serves_another(narrow, authority), what="a place")
