@@ -60,6 +60,13 @@ def redirect_answer(location: bytes, *, date: bytes, close: bool, bodiless: bool
     return answer + (b"" if bodiless else body)
 
 
+def content_answer(content: bytes, *, date: bytes, close: bool, bodiless: bool) -> bytes:
+    """A 200 with these bytes as they are."""
+    lines = b"Content-Type: application/octet-stream\r\nContent-Length: %d\r\n" % len(content)
+    answer = _answer("200 OK", lines, date, close=close)
+    return answer + (b"" if bodiless else content)
+
+
 def _answer(status: str, lines: bytes, date: bytes, *, close: bool) -> bytes:
     connection = b"Connection: close\r\n" if close else b""
     return b"HTTP/1.1 %b\r\nDate: %b\r\n%b%b\r\n" % (

@@ -9,11 +9,13 @@ from pathlib import Path
 
 from OpenSSL import SSL
 
+from acme_client.store import Store
+
 from .config import CertificateFiles, Config
 from .errors import StartError
 from .local_ca import LocalAuthority, Pair, renewal_due
 from .routing import Site, Table
-from .tls import site_context
+from .tls import ACME, site_context
 
 
 class Certificates:
@@ -25,9 +27,12 @@ class Certificates:
     def __init__(self, config: Config, table: Table, aliases: Mapping[str, str]) -> None:
         self._table = table
         self._aliases = aliases
-        self._store = config.store
+        self._store = Store(config.store)
+        self._generation = self._store.generation()
+        self._local_folder = config.store / "local-ca"
         self._authority: LocalAuthority | None = None
         self._pairs: dict[str, Pair] = {}
+        self._issued: dict[Site, bytes] = {}
         self._contexts: dict[Site, SSL.Context] = {}
         for site in table.sites.values():
             self._load(site)
@@ -37,9 +42,28 @@ class Certificates:
         site = self._table.site(name)
         return None if site is None else self._contexts.get(site)
 
+    def challenge(self, name: str) -> SSL.Context | None:
+        """The context that answers an authority which validates `name` (RFC 8737)."""
+        pem = self._store.alpn_certificate(name)
+        return None if pem is None else site_context(pem, pem, ACME)
+
+    def http_token(self, token: str) -> bytes | None:
+        """What to answer an authority that asks for a token (RFC 8555 §8.3); None: unknown."""
+        return self._store.http_token(token)
+
+    def look_again(self) -> None:
+        """Take what has come into the store since the last look: one stat() where nothing has."""
+        generation = self._store.generation()
+        if generation == self._generation:
+            return
+        self._generation = generation
+        for site in self._table.sites.values():
+            if site.config.tls == "acme":
+                self._load_from_store(site)
+
     def renew_local(self, now: datetime) -> None:
         """Sign the local certificates anew that are due."""
-        for name, pair in self._pairs.items():
+        for name, pair in list(self._pairs.items()):
             if renewal_due(pair, now=now):
                 self._sign(self._table.sites[name], now)
 
@@ -53,14 +77,14 @@ class Certificates:
             self._load_from_store(site)
 
     def _load_from_store(self, site: Site) -> None:
-        stem = site.name.replace("*", "_")
-        certificate, key = self._store / f"{stem}.pem", self._store / f"{stem}.key"
-        if certificate.exists() and key.exists():
-            self._contexts[site] = _read(site.name, certificate, key)
+        pair = self._store.load(site.name)
+        if pair is not None and pair.certificate != self._issued.get(site):
+            self._contexts[site] = site_context(pair.certificate, pair.key)
+            self._issued[site] = pair.certificate
 
     def _sign(self, site: Site, now: datetime) -> None:
         if self._authority is None:
-            self._authority = LocalAuthority.open(self._store / "local-ca", now=now)
+            self._authority = LocalAuthority.open(self._local_folder, now=now)
         names = [site.name, *(alias for alias, name in self._aliases.items() if name == site.name)]
         pair = self._authority.issue(names, now=now)
         self._pairs[site.name] = pair

@@ -5,9 +5,10 @@ Law: no request is ever forwarded from here.
 
 import asyncio
 import math
+from collections.abc import Callable
 from typing import cast
 
-from .answers import error_answer, redirect_answer
+from .answers import content_answer, error_answer, redirect_answer
 from .errors import ClientError
 from .fields import persistent
 from .head import HeadBuffer, RequestHead, read_request
@@ -28,8 +29,11 @@ class Redirect(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, listener: Listener, https_port: int) -> None:
+    def __init__(
+        self, listener: Listener, https_port: int, http_token: Callable[[str], bytes | None]
+    ) -> None:
         self._listener = listener
+        self._http_token = http_token
         self._https_port = https_port
         self._loop = asyncio.get_running_loop()
         self._heads = HeadBuffer(listener.limits.request_head, skip_blank=True)
@@ -80,23 +84,27 @@ class Redirect(asyncio.Protocol):
         self.transport.abort()
 
     def _answer(self, request: RequestHead) -> None:
-        if request.method in (b"CONNECT", b"TRACE"):
-            raise ClientError(405, "this method is not served")
-        known = self._listener.table.site(request.host_name) is not None
-        if not known or request.target.startswith(_CHALLENGES):
-            raise ClientError(404, "there is nothing here")
         bodiless = request.framing.length == 0
         persist = bodiless and persistent(request.version, request.fields)
-        answer = redirect_answer(
-            location_of(request, self._https_port),
-            date=self._listener.date,
-            close=not persist,
-            bodiless=request.method == b"HEAD",
-        )
-        self.transport.write(answer)
+        self.transport.write(self._answer_to(request, close=not persist))
         self._wait(self._listener.timeouts.keepalive)
         if not persist:
             self._close()
+
+    def _answer_to(self, request: RequestHead, *, close: bool) -> bytes:
+        head_only, date = request.method == b"HEAD", self._listener.date
+        if request.method in (b"CONNECT", b"TRACE"):
+            raise ClientError(405, "this method is not served")
+        if request.target.startswith(_CHALLENGES):
+            token = request.target.removeprefix(_CHALLENGES).decode("ascii")
+            content = self._http_token(token)
+            if content is None:
+                raise ClientError(404, "no such challenge is under way")
+            return content_answer(content, date=date, close=close, bodiless=head_only)
+        if self._listener.table.site(request.host_name) is None:
+            raise ClientError(404, "there is no such site here")
+        location = location_of(request, self._https_port)
+        return redirect_answer(location, date=date, close=close, bodiless=head_only)
 
     def _refuse(self, error: ClientError) -> None:
         answer = error_answer(

@@ -12,8 +12,9 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
-from . import worker
+from . import issuing, worker
 from .certificates import Certificates
 from .config import Config, local_names
 from .doors import name_of, open_doors
@@ -27,6 +28,8 @@ from .worker import Doors, Plan
 # once, then ever longer, so that one that cannot live does not eat the machine.
 BACKOFF = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
 _SOUND = 60.0
+_NO_DOORS = Doors((), ())
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 # What a worker may take beyond `drain` before it is killed.
 _GRACE = 5.0
 
@@ -38,9 +41,13 @@ def delay_before_restart(failures: int) -> float:
 
 @dataclass
 class _Seat:
-    """The place of one worker: its sockets outlive the processes that serve them."""
+    """The place of one process; a worker's sockets outlive the processes that serve them.
 
-    doors: Doors
+    `job` is the process's whole life, given the descriptor to write a byte to when it is ready.
+    """
+
+    job: Callable[[int], None]
+    doors: Doors = _NO_DOORS
     pid: int = 0
     began: float = 0.0
     failures: int = 0
@@ -48,33 +55,42 @@ class _Seat:
     ready: int = -1
     serving: bool = False
 
+    def close_doors(self) -> None:
+        for door in (*self.doors.https, *self.doors.http):
+            door.close()
+
 
 @dataclass
 class Supervisor:
-    """Runs the workers of one configuration."""
+    """Runs the workers of one configuration, and the process that keeps its certificates."""
 
     config: Config
     local: bool
     log: Log
-    _seats: list[_Seat] = field(default_factory=list)
+    _workers: list[_Seat] = field(default_factory=list)
+    _issuer: _Seat | None = None
     _stopping: bool = False
     _announced: bool = False
     _failed: bool = False
 
     def run(self) -> int:
         """Serve until SIGTERM or SIGINT; returns the exit code. Raises StartError."""
-        self._plan = self._make_plan()
-        self._open()
+        plan = self._make_plan()
         self._lifeline, self._lifeline_end = os.pipe()
+        self._take_seats(plan)
         self._signals, wakeup = os.pipe()
         os.set_blocking(wakeup, False)
         signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+        for number in _SIGNALS:
             signal.signal(number, lambda _number, _frame: None)
         while not self._stopping or any(seat.pid for seat in self._seats):
             self._start_due()
             self._wait()
         return 1 if self._failed else 0
+
+    @property
+    def _seats(self) -> list[_Seat]:
+        return self._workers if self._issuer is None else [*self._workers, self._issuer]
 
     def _make_plan(self) -> Plan:
         config = self.config
@@ -83,11 +99,23 @@ class Supervisor:
         table = Table(config.sites, aliases)
         return Plan(config, table, Certificates(config, table, aliases), Base(), workers)
 
-    def _open(self) -> None:
-        listen, workers = self.config.listen, self._plan.workers
-        https = open_doors(listen.https, workers)
-        http = open_doors(listen.http, workers)
-        self._seats = [_Seat(Doors(*each)) for each in zip(https, http, strict=True)]
+    def _take_seats(self, plan: Plan) -> None:
+        listen = self.config.listen
+        https = open_doors(listen.https, plan.workers)
+        http = open_doors(listen.http, plan.workers)
+        for each in zip(https, http, strict=True):
+            doors = Doors(*each)
+            job = partial(self._be_worker, plan, doors)
+            self._workers.append(_Seat(job, doors))
+        if issuing.hosts_of(self.config):
+            # Load, listen, then talk to the authority: it may be down, and nobody waits for it.
+            self._issuer = _Seat(self._be_issuer, start_at=math.inf)
+
+    def _be_worker(self, plan: Plan, doors: Doors, ready: int) -> None:
+        worker.run(plan, doors, self.log, ready=ready, lifeline=self._lifeline)
+
+    def _be_issuer(self, ready: int) -> None:
+        issuing.run(self.config, self.log, ready=ready, lifeline=self._lifeline)
 
     def _start_due(self) -> None:
         now = time.monotonic()
@@ -100,28 +128,31 @@ class Supervisor:
         # What is buffered would be written once more by the child.
         sys.stderr.flush()
         sys.stdout.flush()
+        # A signal for the child must not meet the supervisor's own handlers, which it inherits.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         pid = os.fork()
         if not pid:
-            os._exit(self._be_worker(seat, send))
+            os._exit(self._live(seat, send))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         os.close(send)
         seat.pid, seat.ready, seat.began = pid, receive, time.monotonic()
 
-    def _be_worker(self, seat: _Seat, ready: int) -> int:
+    def _live(self, seat: _Seat, ready: int) -> int:
         """The child's whole life; returns its exit code."""
         signal.set_wakeup_fd(-1)
         # A terminal sends Ctrl-C to all of us; the supervisor passes it on as SIGTERM.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         os.close(self._lifeline_end)
         for other in self._seats:
             if other is not seat:
-                for door in (*other.doors.https, *other.doors.http):
-                    door.close()
+                other.close_doors()
         try:
-            worker.run(self._plan, seat.doors, self.log, ready=ready, lifeline=self._lifeline)
+            seat.job(ready)
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends this process alone
-            self.log.error("worker-failed", error=f"{type(error).__name__}: {error}")
+            self.log.error("process-failed", error=f"{type(error).__name__}: {error}")
             return 1
         return 0
 
@@ -143,24 +174,27 @@ class Supervisor:
         if self._stopping:
             return None if math.isinf(self._kill_at) else max(0.0, self._kill_at - now) + 0.05
         due = [seat.start_at - now for seat in self._seats if not seat.pid]
-        return max(0.0, min(due)) if due else None
+        soonest = min(due, default=math.inf)
+        return None if math.isinf(soonest) else max(0.0, soonest)
 
     def _heard_of(self, seat: _Seat) -> None:
         """A worker serves now, or its end of the pipe was closed by its death."""
         seat.serving = os.read(seat.ready, 1) == b"R"
         os.close(seat.ready)
         seat.ready = -1
-        if not self._announced and all(each.serving for each in self._seats):
+        if not self._announced and all(each.serving for each in self._workers):
             self._announced = True
             self._announce()
+            if self._issuer is not None:
+                self._issuer.start_at = 0.0
 
     def _announce(self) -> None:
-        first = self._seats[0].doors
+        first = self._workers[0].doors
         self.log.info(
             "ready",
             https=[name_of(door) for door in first.https],
             http=[name_of(door) for door in first.http],
-            workers=len(self._seats),
+            workers=len(self._workers),
             pid=os.getpid(),
         )
         notify("READY=1")
@@ -179,9 +213,8 @@ class Supervisor:
             notify("STOPPING=1")
             drain = self.config.timeouts.drain
             self._kill_at = math.inf if drain is None else time.monotonic() + drain + _GRACE
-            for seat in self._seats:
-                for door in (*seat.doors.https, *seat.doors.http):
-                    door.close()
+            for seat in self._workers:
+                seat.close_doors()
         self._signal_all(signal.SIGTERM)
 
     def _signal_all(self, number: signal.Signals) -> None:
@@ -207,7 +240,8 @@ class Supervisor:
         seat.failures = seat.failures + 1 if now - seat.began < _SOUND else 1
         delay = delay_before_restart(seat.failures)
         seat.start_at = now + delay
-        self.log.error("worker-died", worker=pid, restart_in_seconds=delay)
+        kind = "issuer" if seat is self._issuer else "worker"
+        self.log.error(f"{kind}-died", process=pid, restart_in_seconds=delay)
 
 
 def _usable_cpus() -> int:

@@ -27,6 +27,8 @@ from .tls import Base, silence_refusals
 
 # A leaf of the local authority lives for days; looked at this often it is never late.
 RENEWAL_SECONDS = 600.0
+# How old the news from the store may be: one stat() each time.
+LOOK_SECONDS = 0.25
 _COLLECTOR_THRESHOLDS = (50_000, 20, 50)
 
 
@@ -53,8 +55,8 @@ def run(plan: Plan, doors: Doors, log: Log, *, ready: int, lifeline: int) -> Non
     Writes one byte to `ready` when every socket accepts. A second SIGTERM ends at once.
     """
     silence_refusals()
-    # What is here now stays: the collector need not look at it again. Afterwards most objects die by
-    # their count; looking for cycles seldom keeps its pauses (7 ms seen at the default) rare.
+    # What is here now stays: the collector need not look at it again. Of what comes, most dies by
+    # its count; to look for cycles seldom keeps the pauses (7 ms seen at the default) rare.
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_COLLECTOR_THRESHOLDS)
@@ -68,9 +70,10 @@ async def _serve(plan: Plan, doors: Doors, log: Log, ready: int, lifeline: int) 
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_reader(lifeline, stop.set)
     plan.base.choose = plan.certificates.context
+    plan.base.challenge = plan.certificates.challenge
     listener = Listener(plan.config, plan.table, plan.base.context, workers=plan.workers)
-    servers = await _open(loop, listener, doors)
-    renewal = loop.create_task(_renew_local(plan.certificates))
+    servers = await _open(loop, listener, plan.certificates, doors)
+    fresh = loop.create_task(_keep_fresh(plan.certificates))
     os.write(ready, b"R")
     await stop.wait()
     loop.remove_reader(lifeline)
@@ -80,11 +83,11 @@ async def _serve(plan: Plan, doors: Doors, log: Log, ready: int, lifeline: int) 
     for door in (*doors.https, *doors.http):
         door.close()
     await listener.drain()
-    renewal.cancel()
+    fresh.cancel()
 
 
 async def _open(
-    loop: asyncio.AbstractEventLoop, listener: Listener, doors: Doors
+    loop: asyncio.AbstractEventLoop, listener: Listener, certificates: Certificates, doors: Doors
 ) -> list[asyncio.Server]:
     port = doors.https[0].getsockname()[1]
     servers = [
@@ -92,7 +95,9 @@ async def _open(
         for door in doors.https
     ]
     servers += [
-        await loop.create_server(lambda: Redirect(listener, port), sock=door, backlog=BACKLOG)
+        await loop.create_server(
+            lambda: Redirect(listener, port, certificates.http_token), sock=door, backlog=BACKLOG
+        )
         for door in doors.http
     ]
     return servers
@@ -105,7 +110,13 @@ def _tell(log: Log, context: dict[str, Any]) -> None:
     log.error("fault", message=context.get("message"), trace=trace)
 
 
-async def _renew_local(certificates: Certificates) -> None:
+async def _keep_fresh(certificates: Certificates) -> None:
+    """Serve new certificates soon after they are there."""
+    loop = asyncio.get_running_loop()
+    sign_again = loop.time() + RENEWAL_SECONDS
     while True:
-        await asyncio.sleep(RENEWAL_SECONDS)
-        certificates.renew_local(datetime.now(UTC))
+        await asyncio.sleep(LOOK_SECONDS)
+        certificates.look_again()
+        if loop.time() >= sign_again:
+            sign_again += RENEWAL_SECONDS
+            certificates.renew_local(datetime.now(UTC))
