@@ -8,11 +8,10 @@ claim is dropped unless it comes from a trusted proxy.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from .config import Route
-from .head import REMEMBERED, Fields, RequestHead
+from .head import Fields, RequestHead, remembered
 
 Network = IPv4Network | IPv6Network
 
@@ -170,22 +169,30 @@ def trailer_announcement(fields: Fields) -> bytes:
     return b"".join([b"Trailer: %b\r\n" % value for value in fields.values(b"trailer")])
 
 
-@lru_cache(REMEMBERED)
 def persistent(version: bytes, fields: Fields) -> bool:
     """Whether the sender keeps its connection open after this message (RFC 9112 §9.3)."""
+    return _persistent(fields, version)
+
+
+@remembered
+def _persistent(fields: Fields, version: bytes) -> bool:
     options = fields.elements(b"connection")
     if version == b"1.0":
         return b"keep-alive" in options and b"close" not in options
     return b"close" not in options
 
 
-@lru_cache(REMEMBERED)
 def upgrade_asked(version: bytes, fields: Fields) -> tuple[bytes, ...]:
     """The protocols a request asks to switch to, as sent (RFC 9110 §7.8).
 
     Empty from HTTP/1.0, and without `Connection: upgrade`. h2c is never asked for: its frames
     would pass the gate unread.
     """
+    return _upgrade_asked(fields, version)
+
+
+@remembered
+def _upgrade_asked(fields: Fields, version: bytes) -> tuple[bytes, ...]:
     if version != b"1.1" or b"upgrade" not in fields.elements(b"connection"):
         return ()
     asked = [name.strip(b" \t") for name in b",".join(fields.values(b"upgrade")).split(b",")]
@@ -253,5 +260,5 @@ def _hops_left(request: RequestHead) -> int | None:
     if request.method != b"OPTIONS":
         return None
     values = request.fields.values(b"max-forwards")
-    counts = len(values) == 1 and values[0].isdigit() and len(values[0]) < 10
+    counts = len(values) == 1 and values[0].isdigit() and len(values[0]) < 100
     return int(values[0]) if counts else None

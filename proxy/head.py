@@ -5,14 +5,15 @@ or of a response, passes here before anything else looks at it; what comes out i
 
 A head is judged by regular expressions: a loop in Python over its bytes would cost more than all
 else done to a request. A client sends the same field lines again and again, and so does an upstream
-within one second. So what follows from a block of lines is remembered by its exact bytes; all of it
-is pure, so this changes what an answer costs and never the answer.
+within one second. So what follows from a block of lines is `remembered` by its exact bytes; all of
+it is pure, so this changes what an answer costs and never the answer.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import NamedTuple
+from functools import lru_cache, wraps
+from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from .errors import ClientError, UpstreamError
 
@@ -35,11 +36,6 @@ _ABSOLUTE = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE)
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _TOKENS = re.compile(TOKEN + rb"(?:[\t ]*,[\t ]*" + TOKEN + rb")*")
 
-# How many blocks of field lines are remembered, and how long one may be: 2 MiB of them at the most
-# and about four times that of what they say. Some browsers' cookies are longer, no announce is.
-REMEMBERED = 1024
-_LONGEST_REMEMBERED = 2048
-
 KNOWN_CODINGS = frozenset(
     (b"chunked", b"gzip", b"x-gzip", b"deflate", b"compress", b"x-compress", b"identity")
 )
@@ -57,11 +53,13 @@ class Fields:
     """One block of field lines, taken apart.
 
     `lines` are all fields as (lower-case name, value) in their order; `spelled` the names as sent.
-    Compared by identity, so that what follows from a block can be remembered at no cost.
+    Compared by identity, which makes it a cheap key for what is `remembered`; only where `short`
+    is it remembered at all.
     """
 
     lines: tuple[tuple[bytes, bytes], ...]
     spelled: tuple[bytes, ...]
+    short: bool = False
 
     def values(self, name: bytes) -> list[bytes]:
         """The values of all fields of that lower-case name, in order."""
@@ -71,6 +69,34 @@ class Fields:
         """The members of a comma-separated field, lower case, empty ones left out."""
         joined = b",".join(self.values(name)).lower()
         return [member for part in joined.split(b",") if (member := part.strip(b" \t"))]
+
+
+# What is remembered is bounded, whoever sends what: so many blocks, none longer than this. A
+# browser's cookies are sometimes longer, an announce never is.
+REMEMBERED = 1024
+_SHORT_BYTES = 1536
+_SHORT_LINES = 32
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def remembered(
+    function: Callable[Concatenate[Fields, P], T],
+) -> Callable[Concatenate[Fields, P], T]:
+    """Remember what a pure function says of short fields, for the REMEMBERED latest questions.
+
+    Further arguments must be hashable, and few for the same fields.
+    """
+    recall = lru_cache(REMEMBERED)(function)
+
+    @wraps(function)
+    def ask(fields: Fields, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        if fields.short:
+            return recall(fields, *args, **kwargs)  # type: ignore[arg-type]
+        return function(fields, *args, **kwargs)
+
+    return ask
 
 
 class RequestHead(NamedTuple):
@@ -144,7 +170,7 @@ def read_request(head: bytes) -> RequestHead:
     What is malformed is 400 before anything else is looked at; then 505, 501 (RFC 9110 §15).
     """
     match = _REQUEST_LINE.match(head)
-    fields = read_fields(head[match.end() : -2]) if match else None
+    fields = _fields_behind(match, head)
     if match is None or fields is None:
         raise ClientError(400, "the request head is malformed")
     method, target, version = match.groups()
@@ -163,7 +189,7 @@ def read_response(head: bytes, *, bodiless: bool) -> ResponseHead:
     `bodiless`: the request was HEAD, so no body follows whatever the fields say (RFC 9112 §6.3).
     """
     match = _STATUS_LINE.match(head)
-    fields = read_fields(head[match.end() : -2]) if match else None
+    fields = _fields_behind(match, head)
     if match is None or fields is None:
         raise UpstreamError(502, "malformed_head")
     version, code, reason = match.groups()
@@ -172,6 +198,13 @@ def read_response(head: bytes, *, bodiless: bool) -> ResponseHead:
     if bodiless or status < 200 or status in (204, 304):
         framing = Framing(0, False)
     return ResponseHead(version, status, reason or b" ", fields, framing)
+
+
+def _fields_behind(match: re.Match[bytes] | None, head: bytes) -> Fields | None:
+    """The fields between the first line and the empty one; None where either is not as it must."""
+    if match is None or not head.endswith(b"\r\n"):
+        return None
+    return read_fields(head[match.end() : -2])
 
 
 def read_trailers(block: bytes) -> Fields:
@@ -191,19 +224,24 @@ def read_trailers(block: bytes) -> Fields:
 
 def read_fields(block: bytes) -> Fields | None:
     """Take apart a block of field lines; None if it does not pass the grammar."""
-    return _recall_fields(block) if len(block) <= _LONGEST_REMEMBERED else _read_fields(block)
+    short = len(block) <= _SHORT_BYTES and block.count(b"\n") <= _SHORT_LINES
+    return _recall_fields(block) if short else _read_fields(block, short=False)
 
 
-def _read_fields(block: bytes) -> Fields | None:
+def _read_fields(block: bytes, *, short: bool) -> Fields | None:
     if not _FIELD_LINES.fullmatch(block):
         return None
     pairs = _FIELD.findall(block)
     return Fields(
-        tuple([(name.lower(), value) for name, value in pairs]), tuple([name for name, _ in pairs])
+        tuple([(name.lower(), value) for name, value in pairs]),
+        tuple([name for name, _ in pairs]),
+        short,
     )
 
 
-_recall_fields = lru_cache(REMEMBERED)(_read_fields)
+@lru_cache(REMEMBERED)
+def _recall_fields(block: bytes) -> Fields | None:
+    return _read_fields(block, short=True)
 
 
 def name_of(host: bytes) -> str:
@@ -214,7 +252,7 @@ def name_of(host: bytes) -> str:
     return match[1].decode("ascii").lower().removesuffix(".")
 
 
-@lru_cache(REMEMBERED)
+@remembered
 def _judge_request(fields: Fields, version: bytes) -> tuple[bytes, str, Framing]:
     """What the fields say of where a request goes and how long it is: (Host, its name, framing)."""
     host = _one_host(fields)
@@ -271,7 +309,7 @@ def _judge_codings(value: bytes) -> None:
         raise ClientError(501, "this transfer coding is not known")
 
 
-@lru_cache(REMEMBERED)
+@remembered
 def _response_framing(fields: Fields, version: bytes) -> Framing:
     codings = fields.values(b"transfer-encoding")
     lengths = fields.values(b"content-length")

@@ -4,7 +4,6 @@ Law: framing and connection fields are always written here, for this hop, and ne
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 from .fields import (
@@ -16,7 +15,7 @@ from .fields import (
     sender_lines,
     trailer_announcement,
 )
-from .head import REMEMBERED, Fields, RequestHead, ResponseHead
+from .head import Fields, RequestHead, ResponseHead, remembered
 
 
 class Sender(NamedTuple):
@@ -49,7 +48,7 @@ def request_after_host(
     return b"\r\n%b%b%b\r\n" % (before, said, behind)
 
 
-@lru_cache(REMEMBERED)
+@remembered
 def _request_lines(
     fields: Fields,
     rules: FieldRules,
@@ -101,7 +100,7 @@ def final_head(
     )
 
 
-@lru_cache(REMEMBERED)
+@remembered
 def _final_lines(
     fields: Fields,
     rules: FieldRules,
