@@ -1,0 +1,214 @@
+"""The TLS context of each site: made once, replaced when its certificate is due."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from OpenSSL import SSL
+
+from proxy.certificates import Certificates
+from proxy.config import Config
+from proxy.errors import StartError
+from proxy.local_ca import LEAF_LIFETIME
+from proxy.routing import Table
+from tests.authority import Authority
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    folder = tmp_path / "authority"
+    folder.mkdir()
+    return Authority(folder)
+
+
+def certificates(
+    store: Path, sites: Mapping[str, object], aliases: Mapping[str, str] | None = None
+) -> Certificates:
+    written = {name: {"to": "http://127.0.0.1:1", "tls": tls} for name, tls in sites.items()}
+    config = Config.model_validate({"sites": written, "store": str(store)})
+    return Certificates(config, Table(config.sites, aliases), aliases or {})
+
+
+def names_in(context: SSL.Context | None) -> list[str]:
+    """The names in the certificate that a client gets from that context."""
+    assert context is not None
+    return leaf_of(context).extensions.get_extension_for_class(
+        x509.SubjectAlternativeName
+    ).value.get_values_for_type(x509.DNSName)  # fmt: skip
+
+
+def leaf_of(context: SSL.Context) -> x509.Certificate:
+    server, client = (
+        SSL.Connection(context, None),
+        SSL.Connection(SSL.Context(SSL.TLS_METHOD), None),
+    )
+    server.set_accept_state()
+    client.set_connect_state()
+    with pytest.raises(SSL.WantReadError):
+        client.do_handshake()
+    server.bio_write(client.bio_read(65536))
+    with pytest.raises(SSL.WantReadError):
+        server.do_handshake()
+    client.bio_write(server.bio_read(65536))
+    client.do_handshake()
+    leaf = client.get_peer_certificate(as_cryptography=True)
+    assert leaf is not None
+    return leaf
+
+
+def root_of(store: Path) -> bytes:
+    return (store / "local-ca" / "root.pem").read_bytes()
+
+
+# ---- a pair that the operator names
+
+
+def test_a_sites_own_pair_is_served(tmp_path: Path, authority: Authority) -> None:
+    found = certificates(tmp_path, {"a.example": authority.pair("a.example").tls()})
+    assert names_in(found.context("a.example")) == ["a.example"]
+
+
+def test_a_key_of_another_certificate_is_told_with_both_files(
+    tmp_path: Path, authority: Authority
+) -> None:
+    one, other = authority.pair("a.example"), authority.pair("b.example")
+    with pytest.raises(StartError) as caught:
+        certificates(tmp_path, {"a.example": {"cert": str(one.cert), "key": str(other.key)}})
+    assert str(one.cert) in str(caught.value)
+    assert str(other.key) in str(caught.value)
+
+
+def test_a_file_that_is_gone_is_told(tmp_path: Path, authority: Authority) -> None:
+    pair = authority.pair("a.example")
+    pair.key.unlink()
+    with pytest.raises(StartError, match=r"a\.example.*No such file"):
+        certificates(tmp_path, {"a.example": pair.tls()})
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"-----BEGIN CERTIFICATE-----\n"])
+def test_a_file_that_holds_no_certificate_is_told(
+    tmp_path: Path, authority: Authority, content: bytes
+) -> None:
+    pair = authority.pair("a.example")
+    pair.cert.write_bytes(content)
+    with pytest.raises(StartError, match="no usable pair"):
+        certificates(tmp_path, {"a.example": pair.tls()})
+
+
+# ---- names
+
+
+def test_an_exact_sites_certificate_is_preferred_to_a_wildcards(
+    tmp_path: Path, authority: Authority
+) -> None:
+    found = certificates(
+        tmp_path,
+        {
+            "*.example.com": authority.pair("*.example.com").tls(),
+            "a.example.com": authority.pair("a.example.com").tls(),
+        },
+    )
+    assert names_in(found.context("a.example.com")) == ["a.example.com"]
+    assert names_in(found.context("b.example.com")) == ["*.example.com"]
+
+
+@pytest.mark.parametrize("name", ["b.example", "", "x.a.example"])
+def test_an_unknown_name_has_no_certificate(
+    tmp_path: Path, authority: Authority, name: str
+) -> None:
+    found = certificates(tmp_path, {"a.example": authority.pair("a.example").tls()})
+    assert found.context(name) is None
+
+
+# ---- the store
+
+
+def test_a_site_whose_certificate_is_still_to_come_has_none_and_stops_no_other(
+    tmp_path: Path, authority: Authority
+) -> None:
+    found = certificates(
+        tmp_path, {"new.example": "acme", "a.example": authority.pair("a.example").tls()}
+    )
+    assert found.context("new.example") is None
+    assert found.context("a.example") is not None
+
+
+@pytest.mark.parametrize(
+    ("site", "stem", "asked"),
+    [("a.example", "a.example", "a.example"), ("*.example.com", "_.example.com", "x.example.com")],
+)
+def test_a_certificate_in_the_store_is_served(
+    tmp_path: Path, authority: Authority, site: str, stem: str, asked: str
+) -> None:
+    pair = authority.pair(site)
+    (tmp_path / f"{stem}.pem").write_bytes(pair.cert.read_bytes())
+    (tmp_path / f"{stem}.key").write_bytes(pair.key.read_bytes())
+    found = certificates(tmp_path, {site: "acme"})
+    assert names_in(found.context(asked)) == [site]
+
+
+# ---- the local authority
+
+
+def test_an_internal_site_is_signed_by_the_stores_own_authority(tmp_path: Path) -> None:
+    context = certificates(tmp_path, {"a.example": "internal"}).context("a.example")
+    assert context is not None
+    root = x509.load_pem_x509_certificate(root_of(tmp_path))
+    leaf_of(context).verify_directly_issued_by(root)
+
+
+def test_an_internal_certificate_holds_the_sites_name_and_its_aliases(tmp_path: Path) -> None:
+    aliases = {"a.localhost": "a.example", "b.localhost": "b.example"}
+    found = certificates(tmp_path, {"a.example": "internal", "b.example": "internal"}, aliases)
+    assert names_in(found.context("a.localhost")) == ["a.example", "a.localhost"]
+
+
+def test_without_an_internal_site_no_authority_is_made(
+    tmp_path: Path, authority: Authority
+) -> None:
+    store = tmp_path / "store"
+    certificates(store, {"a.example": authority.pair("a.example").tls()})
+    assert not store.exists()
+
+
+def test_an_internal_certificate_that_is_not_due_stays(tmp_path: Path) -> None:
+    found = certificates(tmp_path, {"a.example": "internal"})
+    before = found.context("a.example")
+    found.renew_local(NOW + LEAF_LIFETIME / 2)
+    assert found.context("a.example") is before
+
+
+def test_an_internal_certificate_is_signed_anew_with_a_third_of_its_lifetime_left(
+    tmp_path: Path,
+) -> None:
+    found = certificates(tmp_path, {"a.example": "internal"})
+    later = NOW + LEAF_LIFETIME * 2 / 3 + timedelta(minutes=1)
+    found.renew_local(later)
+    context = found.context("a.example")
+    assert context is not None
+    assert leaf_of(context).not_valid_after_utc > later + LEAF_LIFETIME - timedelta(minutes=1)
+
+
+def test_a_renewed_internal_certificate_is_due_again_in_its_turn(tmp_path: Path) -> None:
+    found = certificates(tmp_path, {"a.example": "internal"})
+    served = [found.context("a.example")]
+    for week in range(1, 4):
+        found.renew_local(NOW + LEAF_LIFETIME * week)
+        served.append(found.context("a.example"))
+    assert len({id(context) for context in served}) == 4
+
+
+def test_a_renewal_touches_no_certificate_of_the_operators(
+    tmp_path: Path, authority: Authority
+) -> None:
+    sites = {"a.example": "internal", "b.example": authority.pair("b.example").tls()}
+    found = certificates(tmp_path, sites)
+    before = found.context("b.example")
+    found.renew_local(NOW + LEAF_LIFETIME * 10)
+    assert found.context("b.example") is before
