@@ -155,10 +155,9 @@ def test_a_slow_reader_makes_the_origin_wait_rather_than_memory_grow(
     with Watch(proxy) as watch:
         client.send(get(b"/%d" % GIB, HOST))
         received = len(receive_head(client))
-        for _ in range(50):
+        while received < 50_000:
             received += len(client.recv(1000))
             time.sleep(0.1)  # the reader's own pace: 10 KB/s
-    assert received >= 50_000
     assert watch.growth < ALLOWANCE
 
 
