@@ -80,7 +80,7 @@ class Stream:
     """
 
     def __init__(self, receive: Callable[[], bytes]) -> None:
-        self._receive = receive
+        self.receive = receive
         self.ahead = bytearray()
         self.clean: bool | None = None
 
@@ -88,7 +88,7 @@ class Stream:
         if self.clean is not None:
             return False
         try:
-            octets = self._receive()
+            octets = self.receive()
         except TimeoutError:
             raise
         except (ConnectionError, TruncatedError, TLSAlertError):
