@@ -45,6 +45,7 @@ class Failure(StrEnum):
     VALIDATION = "validation"
     REFUSED = "refused"
     NAMED = "named"
+    STORE = "store"
     PREMATURE = "premature"
 
 
@@ -57,6 +58,8 @@ WAITS: dict[Failure, tuple[timedelta, ...]] = {
     # Let's Encrypt allows five failed validations per name and hour, each attempt is up to two.
     Failure.VALIDATION: (MINUTE, 10 * MINUTE, 100 * MINUTE),
     Failure.REFUSED: (DAY,),
+    # A full disk: looking costs nobody anything.
+    Failure.STORE: tuple(timedelta(seconds=each) for each in (10, 30, 60)),
     # Where the authority says "later" without a time.
     Failure.NAMED: (HOUR,),
     # A new certificate that is due at once: its authority says so (a revocation), or the clock is

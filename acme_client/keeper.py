@@ -1,0 +1,357 @@
+"""The loop: load what there is, find what is due, have it issued, tell, sleep.
+
+Law: whatever happens to one host, the others are looked after; and what is served is only ever
+replaced by something better.
+
+One process keeps a store: the one that holds its lock. Others try for the lock at each tick, so
+one of them takes over within a second when the first is gone.
+
+Where renewals are due, they come first; authorities are asked for renewal information afterwards,
+since that may never delay anything. A host that has no certificate goes before those that have.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from .attempt import Attempts, Event, Tell, validity
+from .errors import AcmeError, Stopped, StoreError
+from .issuer import Desk
+from .memory import Memory
+from .names import normal
+from .pair import Pair
+from .renewal import (
+    ARI_POLL,
+    FAILING_FOR_TOO_LONG,
+    HOUR,
+    Failure,
+    Validity,
+    Window,
+    due,
+    in_danger,
+    jumped,
+    next_poll,
+)
+from .settings import Settings
+from .state import State
+from .store import Store
+from .times import Clock, Monotonic, monotonic, to_text, utc_now
+from .transport import DEADLINE
+
+TICK = timedelta(minutes=1)
+# How soon a wish, a reload or a free lock is noticed.
+_GLANCE = 1.0
+_SHORTEST_SLEEP = timedelta(milliseconds=20)
+_ARI_DEADLINE = 10.0
+# After renewal information could not be had.
+_ARI_AGAIN = HOUR
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def tell_nobody(event: str, host: str, details: Mapping[str, Any]) -> None:
+    """For those who do not listen."""
+
+
+class Keeper:
+    """Keeps the certificates of some hosts. `run` is the process' whole life."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        hosts: Sequence[str],
+        *,
+        clock: Clock = utc_now,
+        monotonic: Monotonic = monotonic,
+        stop: threading.Event | None = None,
+        tell: Tell = tell_nobody,
+        deadline: float = DEADLINE,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._monotonic = monotonic
+        self._stop = stop or threading.Event()
+        self._tell = tell
+        self._deadline = deadline
+        self._chance = chance
+        self._memories: dict[str, Memory] = {}
+        self._wanted: tuple[Settings, Sequence[str]] | None = None
+        self._store_trouble: str | None = None
+        self._seen = (clock(), monotonic())
+        self._begin(settings, hosts)
+
+    # ---- from outside
+
+    def run(self) -> None:
+        """Keep until `stop`; the lock is released then."""
+        try:
+            while not self._stop.is_set():
+                self._sleep(self.tick())
+        except Stopped:
+            pass
+        finally:
+            self._store.release_lock()
+
+    def stop(self) -> None:
+        """End `run` within a second, from any thread or signal; what is under way is resumed at
+        the next start."""
+        self._stop.set()
+
+    def reload(self, settings: Settings, hosts: Sequence[str]) -> None:
+        """Keep other hosts, or differently, from the next second on; from any thread.
+
+        What an authority refused for good is tried again: somebody has changed something.
+        """
+        self._wanted = (settings, hosts)
+
+    def tick(self) -> float:
+        """Do what is due; the seconds until something will be. Raises Stopped."""
+        if not self._lead():
+            return _GLANCE
+        self._take_over()
+        self._compare_clocks()
+        self._grant_wishes()
+        for host in self._by_urgency():
+            self._look_after(host)
+        for host in self._hosts:
+            self._ask_for_window(host)
+        return self._until_next()
+
+    # ---- the frame of a tick
+
+    def _begin(self, settings: Settings, hosts: Sequence[str]) -> None:
+        self._hosts = list(dict.fromkeys(normal(host) for host in hosts))
+        self._desk = Desk(settings, self._store, self._clock, self._stop, self._deadline)
+        self._attempts = Attempts(self._desk, self._tell)
+
+    def _take_over(self) -> None:
+        """Go on with what `reload` brought."""
+        wanted, self._wanted = self._wanted, None
+        if wanted is None:
+            return
+        self._begin(*wanted)
+        known = self._memories.items()
+        self._memories = {host: memory for host, memory in known if host in self._hosts}
+        for host in self._hosts:
+            _forgive(self._memory(host))
+
+    def _lead(self) -> bool:
+        """Whether this process keeps the store."""
+        if self._store.locked:
+            return True
+        try:
+            leads = self._store.take_lock()
+        except StoreError as error:
+            self._heard_of_store(str(error))
+            # Nothing can be renewed here, and nobody else says that the end is near.
+            for host in self._hosts:
+                self._judge(self._memory(host), self._store.load(host))
+            return False
+        if leads:
+            # Whoever led before may have written since.
+            self._memories.clear()
+            self._heard_of_store(None)
+        return leads
+
+    def _compare_clocks(self) -> None:
+        """A wall clock that was set makes every plan doubtful; they are begun anew."""
+        now, ticks = self._clock(), self._monotonic()
+        wall, elapsed = now - self._seen[0], timedelta(seconds=ticks - self._seen[1])
+        self._seen = (now, ticks)
+        if jumped(wall, elapsed):
+            self._attempts.clock_set()
+            self._tell(Event.CLOCK_SET, "", {"seconds": (wall - elapsed).total_seconds()})
+
+    def _grant_wishes(self) -> None:
+        for wished in self._store.wishes.asked():
+            host = normal(wished)
+            if host not in self._hosts:
+                self._store.wishes.answer(wished, f"{wished} is not among the hosts that are kept")
+                continue
+            error = self._attempts.run(self._memory(host), self._load(host), forced=True)
+            self._store.wishes.answer(wished, error)
+
+    def _by_urgency(self) -> list[str]:
+        return sorted(self._hosts, key=self._urgency)
+
+    def _urgency(self, host: str) -> datetime:
+        pair = self._load(host)
+        return _LONG_AGO if pair is None else pair.not_after
+
+    def _until_next(self) -> float:
+        now = self._clock()
+        plans = [self._planned(host, self._store.load(host)) for host in self._hosts]
+        soonest = min([plan - now for plan in plans], default=TICK)
+        return min(TICK, max(_SHORTEST_SLEEP, soonest)).total_seconds()
+
+    def _sleep(self, seconds: float) -> None:
+        end = self._monotonic() + seconds
+        while (left := end - self._monotonic()) > 0:
+            if self._stop.wait(min(left, _GLANCE)):
+                return
+            if self._wanted is not None or self._store.wishes.asked():
+                return
+
+    # ---- one host
+
+    def _memory(self, host: str) -> Memory:
+        """The host's memory, with waits that fit the clock of now."""
+        memory = self._memories.get(host)
+        if memory is None:
+            memory = self._memories[host] = Memory(self._store, host)
+            # A restart may follow a repair or a revocation: ask soon.
+            _write(memory, replace(memory.state, next_poll=_earlier_poll(memory.state)))
+        _write(memory, _on_this_clock(memory.state, self._clock()))
+        return memory
+
+    def _load(self, host: str) -> Pair | None:
+        pair = self._store.load(host)
+        if self._store.set_aside:
+            files = [path.name for path in self._store.set_aside]
+            self._store.set_aside.clear()
+            self._tell(Event.SET_ASIDE, host, {"files": files})
+        return pair
+
+    def _look_after(self, host: str) -> None:
+        memory, pair = self._memory(host), self._load(host)
+        if self._clock() >= self._planned(host, pair):
+            self._attempts.run(memory, pair)
+            self._watch_store()
+            pair = self._load(host)
+        elif pair is None or self._clock() >= self._due(host, pair):
+            self._note_outage(memory)
+        _write(memory, replace(memory.state, next_renewal=self._planned(host, pair)))
+        self._judge(memory, pair)
+
+    def _due(self, host: str, pair: Pair) -> datetime:
+        dates = Validity(pair.not_before, pair.not_after)
+        return due(dates, host, self._memory(host).state.window)
+
+    def _planned(self, host: str, pair: Pair | None) -> datetime:
+        """When the next attempt is to be made."""
+        now, state = self._clock(), self._memory(host).state
+        allowed = self._attempts.allowed_at(state, now)
+        return allowed if pair is None else max(self._due(host, pair), allowed)
+
+    def _note_outage(self, memory: Memory) -> None:
+        """A host that waits for an authority to come back is failing, though nobody was asked."""
+        error = self._attempts.outage()
+        if error is not None:
+            since = memory.state.failing_since or self._clock()
+            _write(memory, replace(memory.state, last_error=error, failing_since=since))
+
+    def _judge(self, memory: Memory, pair: Pair | None) -> None:
+        """Raise the alert when the host is in danger, and take it back when it is well."""
+        reason = self._danger(memory.state, validity(pair))
+        if (reason is not None) == memory.state.in_danger:
+            return
+        _write(memory, replace(memory.state, in_danger=reason is not None))
+        details = {"not_after": None if pair is None else to_text(pair.not_after)}
+        if reason is None:
+            self._tell(Event.WELL, memory.host, details)
+        else:
+            error = memory.state.last_error
+            self._tell(Event.DANGER, memory.host, {"reason": reason, "error": error, **details})
+
+    def _danger(self, state: State, dates: Validity | None) -> str | None:
+        now = self._clock()
+        if dates is not None and now >= dates.not_after:
+            return "the certificate has expired"
+        if dates is not None and in_danger(dates, now):
+            return "less than a sixth of the certificate's lifetime is left"
+        if state.failing_since is not None and now - state.failing_since >= FAILING_FOR_TOO_LONG:
+            return "no certificate could be had for a day"
+        return None
+
+    # ---- the store
+
+    def _watch_store(self) -> None:
+        try:
+            self._store.probe()
+        except StoreError as error:
+            self._heard_of_store(str(error))
+        else:
+            self._heard_of_store(None)
+
+    def _heard_of_store(self, trouble: str | None) -> None:
+        if (trouble is None) != (self._store_trouble is None):
+            if trouble is None:
+                self._tell(Event.STORE_WELL, "", {})
+            else:
+                self._tell(Event.STORE_TROUBLE, "", {"error": trouble})
+        self._store_trouble = trouble
+
+    # ---- renewal information
+
+    def _ask_for_window(self, host: str) -> None:
+        """Learn when the authority wants the certificate renewed; every failure is no answer."""
+        memory, pair, now = self._memory(host), self._store.load(host), self._clock()
+        directory = memory.state.directory or self._desk.settings.directory
+        if pair is None or now >= pair.not_after or not _poll_due(memory.state, now):
+            return
+        if self._attempts.outage() is not None:
+            return
+        try:
+            suggestion = self._brief_desk(pair).suggestion(directory, pair)
+        except Stopped:
+            raise
+        except AcmeError:
+            _write(memory, replace(memory.state, polled=now, next_poll=now + _ARI_AGAIN))
+            return
+        window, again = memory.state.window, None
+        if suggestion is not None:
+            start, end, again = suggestion
+            if window is None or not window.same(start, end):
+                window = Window.draw(start, end, self._chance())
+        _write(
+            memory,
+            replace(memory.state, window=window, polled=now, next_poll=next_poll(again, now)),
+        )
+
+    def _brief_desk(self, pair: Pair) -> Desk:
+        """A desk that does not wait so long that a short certificate could expire meanwhile."""
+        lifetime = (pair.not_after - pair.not_before).total_seconds()
+        return replace(self._desk, deadline=min(_ARI_DEADLINE, max(0.5, lifetime / 20)))
+
+
+def _poll_due(state: State, now: datetime) -> bool:
+    """Also when the plan lies further ahead than any plan can: the clock was set back."""
+    _, longest = ARI_POLL
+    return state.next_poll is None or not now < state.next_poll <= now + longest
+
+
+def _earlier_poll(state: State) -> datetime | None:
+    shortest, _ = ARI_POLL
+    return None if state.polled is None else state.polled + shortest
+
+
+def _on_this_clock(state: State, now: datetime) -> State:
+    """The state with every wait that began in the future begun anew."""
+    troubles = {
+        directory: replace(trouble, wait=trouble.wait.seen_at(now))
+        for directory, trouble in state.troubles.items()
+    }
+    pause = None if state.pause is None else state.pause.seen_at(now)
+    return replace(state, troubles=troubles, pause=pause)
+
+
+def _forgive(memory: Memory) -> None:
+    """Forget what only a person could change; a time that an authority named stays."""
+    kept = {
+        directory: trouble
+        for directory, trouble in memory.state.troubles.items()
+        if trouble.kind not in (Failure.REFUSED, Failure.VALIDATION)
+    }
+    _write(memory, replace(memory.state, troubles=kept))
+
+
+def _write(memory: Memory, state: State) -> None:
+    with suppress(StoreError):
+        memory.put(state)

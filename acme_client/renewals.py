@@ -1,0 +1,125 @@
+"""Renewals on a person's word: now, or as a rehearsal.
+
+Law: a renewal goes through the process that holds the store's lock, wherever that is; a rehearsal
+touches no live file but the answers to challenges, which the running servers give.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+
+from .attempt import Attempts, Tell
+from .errors import StoreError
+from .files import failures_named
+from .issuer import Desk
+from .keeper import tell_nobody
+from .memory import Memory
+from .names import normal
+from .patience import Patience
+from .settings import Settings
+from .store import Store
+from .times import Clock, utc_now
+from .transport import DEADLINE
+
+Outcome = tuple[str, str | None]
+"""(host, None or the authority's words)"""
+
+# Two orders with two validations each, at worst.
+LONGEST_WISH = 600.0
+REHEARSAL = "rehearsal"
+
+
+def renew_now(
+    settings: Settings,
+    store: Store,
+    hosts: Sequence[str],
+    *,
+    clock: Clock = utc_now,
+    stop: threading.Event | None = None,
+    tell: Tell = tell_nobody,
+    deadline: float = DEADLINE,
+    longest: float = LONGEST_WISH,
+) -> list[Outcome]:
+    """Renew whether due or not; one outcome per host, in order.
+
+    Where another process keeps the store, it is asked to do it. Waits of our own making are
+    disregarded, times that an authority named are not. Raises StoreError and Stopped.
+    """
+    stop = stop or threading.Event()
+    had_lock = store.locked
+    if had_lock or store.take_lock():
+        attempts = Attempts(Desk(settings, store, clock, stop, deadline), tell)
+        try:
+            return [_renew(attempts, store, normal(host)) for host in hosts]
+        finally:
+            if not had_lock:
+                store.release_lock()
+    return _wish(store, hosts, Patience(stop), longest)
+
+
+def _renew(attempts: Attempts, store: Store, host: str) -> Outcome:
+    return host, attempts.run(Memory(store, host), store.load(host), forced=True)
+
+
+def _wish(store: Store, hosts: Sequence[str], patience: Patience, longest: float) -> list[Outcome]:
+    for host in hosts:
+        store.wishes.ask(host)
+    answers: dict[str, str | None] = {}
+    for _ in patience.looks(longest):
+        for host in set(hosts) - set(answers):
+            answered, error = store.wishes.answered(host)
+            if answered:
+                answers[host] = error
+        if len(answers) == len(set(hosts)):
+            break
+    for host in set(hosts) - set(answers):
+        store.wishes.forget(host)
+        answers[host] = "the running process did not answer"
+    return [(host, answers[host]) for host in hosts]
+
+
+def rehearse(
+    settings: Settings,
+    store: Store,
+    hosts: Sequence[str],
+    *,
+    clock: Clock = utc_now,
+    stop: threading.Event | None = None,
+    tell: Tell = tell_nobody,
+    deadline: float = DEADLINE,
+) -> list[Outcome]:
+    """An issuance and a renewal for each host at `settings.directory`, a staging one.
+
+    Challenges are answered through the live store's `challenges`, so by whoever serves. What is
+    issued stays in the folder `rehearsal` of the store until the next one. The account is a new
+    one each time, since an authority does not validate again what an account has proved lately.
+    Raises StoreError where another rehearsal is under way.
+    """
+    stage = Store(store.folder / REHEARSAL, answers=store.answers, clock=clock)
+    if not stage.take_lock():
+        raise StoreError(f"{stage.folder}: another rehearsal is under way")
+    try:
+        _clear(stage)
+        alone = replace(settings, fallback=())
+        desk = Desk(alone, stage, clock, stop or threading.Event(), deadline)
+        attempts = Attempts(desk, tell)
+        return [_rehearse(attempts, stage, normal(host)) for host in hosts]
+    finally:
+        stage.release_lock()
+
+
+def _rehearse(attempts: Attempts, stage: Store, host: str) -> Outcome:
+    for occasion in ("issuance", "renewal"):
+        _, error = _renew(attempts, stage, host)
+        if error is not None:
+            return host, f"{occasion}: {error}"
+    return host, None
+
+
+def _clear(stage: Store) -> None:
+    with failures_named():
+        for path in stage.folder.iterdir():
+            if path.is_file() and path.name != "lock":
+                path.unlink()
