@@ -179,6 +179,7 @@ class _Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
 
 class _Request(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: _Server
 
     def log_message(self, *_: object) -> None:

@@ -17,13 +17,11 @@ import shutil
 import socket
 import ssl
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-
-import pytest
 
 from tests.authority import Authority
 from tests.programs import Program, accepts, free_port, requires
@@ -290,10 +288,3 @@ def newer_pebble() -> Path:
     }
     subprocess.run([go, "install", NEWER], env=environ, check=True, capture_output=True)
     return program
-
-
-@pytest.fixture(scope="session")
-def names(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NameServer]:
-    """One name server for every CA: tests use names of their own."""
-    with NameServer(tmp_path_factory.mktemp("names")) as server:
-        yield server

@@ -1,0 +1,1 @@
+"""Certificates through whole lifetimes and bad days, against a real test CA."""
