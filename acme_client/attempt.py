@@ -73,11 +73,15 @@ class Attempts:
         self._tell = tell
         # Whether an authority answers at all is one question, not one per host.
         self._outages: dict[str, Trouble] = {}
+        # By host; not written down, since a disk that is repaired is used again at a restart.
+        self._store_troubles: dict[str, Trouble] = {}
 
-    def allowed_at(self, state: State, now: datetime) -> datetime:
-        """When the first of the authorities may be asked for this host."""
-        asked = min(self._asked_at(state, each, now) for each in self._desk.settings.directories)
-        return asked if state.pause is None else max(asked, state.pause.ends)
+    def allowed_at(self, memory: Memory, now: datetime) -> datetime:
+        """When the first of the authorities may be asked for this host; never before `now`."""
+        directories = self._desk.settings.directories
+        asked = min(self._asked_at(memory, each, now) for each in directories)
+        pause = memory.state.pause
+        return asked if pause is None else max(asked, pause.ends)
 
     def outage(self) -> str | None:
         """The words of the present outage, when no authority can be reached."""
@@ -87,6 +91,7 @@ class Attempts:
     def clock_set(self) -> None:
         """Forget what was planned on a clock that has been set since."""
         self._outages.clear()
+        self._store_troubles.clear()
 
     def run(self, memory: Memory, present: Pair | None, *, forced: bool = False) -> str | None:
         """Get a certificate for the host; the error that says why not, or None.
@@ -96,7 +101,7 @@ class Attempts:
         """
         errors: list[str] = []
         for directory in self._desk.settings.directories:
-            trouble = self._holding_back(memory.state, directory, forced=forced)
+            trouble = self._holding_back(memory, directory, forced=forced)
             if trouble is not None:
                 errors.append(trouble.error)
                 continue
@@ -110,17 +115,22 @@ class Attempts:
 
     # ---- one authority
 
-    def _asked_at(self, state: State, directory: str, now: datetime) -> datetime:
-        found = (state.troubles.get(directory), self._outages.get(directory))
-        return max((each.wait.ends for each in found if each is not None), default=now)
+    def _troubles(self, memory: Memory, directory: str) -> list[Trouble]:
+        found = (
+            memory.state.troubles.get(directory),
+            self._outages.get(directory),
+            self._store_troubles.get(memory.host),
+        )
+        return [each for each in found if each is not None]
 
-    def _holding_back(self, state: State, directory: str, *, forced: bool) -> Trouble | None:
+    def _asked_at(self, memory: Memory, directory: str, now: datetime) -> datetime:
+        return max([now, *(each.wait.ends for each in self._troubles(memory, directory))])
+
+    def _holding_back(self, memory: Memory, directory: str, *, forced: bool) -> Trouble | None:
         """Why the authority is not to be asked now, if it is not."""
         now = self._desk.clock()
-        for trouble in (state.troubles.get(directory), self._outages.get(directory)):
-            if trouble is None or trouble.wait.over(now):
-                continue
-            if not forced or trouble.kind is Failure.NAMED:
+        for trouble in self._troubles(memory, directory):
+            if not trouble.wait.over(now) and (not forced or trouble.kind is Failure.NAMED):
                 return trouble
         return None
 
@@ -133,28 +143,32 @@ class Attempts:
             self._remember(directory, memory, present, error)
             return error
         self._outages.pop(directory, None)
+        self._store_troubles.pop(memory.host, None)
         self._succeeded(directory, memory, pair)
         return None
 
     def _remember(
         self, directory: str, memory: Memory, present: Pair | None, error: Exception
     ) -> None:
-        state = memory.state
+        """Begin the wait that follows."""
+        if isinstance(error, StoreError):
+            before = self._store_troubles.get(memory.host)
+            self._store_troubles[memory.host] = self._trouble(error, before, present)
+            return
         if isinstance(error, Unreachable):
             before = self._outages.get(directory)
             self._outages[directory] = self._trouble(error, before, present)
             return
         self._outages.pop(directory, None)
-        trouble = self._trouble(error, state.troubles.get(directory), present)
-        _write(memory, state.with_trouble(directory, trouble))
+        trouble = self._trouble(error, memory.state.troubles.get(directory), present)
+        _write(memory, memory.state.with_trouble(directory, trouble))
 
     def _trouble(self, error: Exception, before: Trouble | None, present: Pair | None) -> Trouble:
         now, kind = self._desk.clock(), _kind(error)
         failures = before.failures + 1 if before is not None and before.kind is kind else 1
+        ends = now + wait(kind, failures, validity(present), now)
         if isinstance(error, RetryLater):
-            ends = error.not_before
-        else:
-            ends = now + wait(kind, failures, validity(present), now)
+            ends = max(ends, error.not_before)
         return Trouble(kind, failures, Wait(now, ends), _in_words(error))
 
     # ---- how it went
@@ -185,7 +199,7 @@ class Attempts:
         now, state = self._desk.clock(), memory.state
         since = state.failing_since
         since = now if since is None or since > now else since
-        again = self.allowed_at(state, now)
+        again = self.allowed_at(memory, now)
         _write(memory, replace(state, last_error=error, failing_since=since, next_renewal=again))
         self._tell(Event.FAILED, memory.host, {"error": error, "next_attempt": to_text(again)})
         return error

@@ -187,7 +187,7 @@ class Keeper:
 
     def _until_next(self) -> float:
         now = self._clock()
-        plans = [self._planned(host, self._store.load(host)) for host in self._hosts]
+        plans = [self._planned(host, self._store.load(host), now) for host in self._hosts]
         soonest = min([plan - now for plan in plans], default=TICK)
         return min(TICK, max(_SHORTEST_SLEEP, soonest)).total_seconds()
 
@@ -221,23 +221,23 @@ class Keeper:
 
     def _look_after(self, host: str) -> None:
         memory, pair = self._memory(host), self._load(host)
-        if self._clock() >= self._planned(host, pair):
+        now = self._clock()
+        if now >= self._planned(host, pair, now):
             self._attempts.run(memory, pair)
             self._watch_store()
-            pair = self._load(host)
-        elif pair is None or self._clock() >= self._due(host, pair):
+            pair, now = self._load(host), self._clock()
+        elif pair is None or now >= self._due(host, pair):
             self._note_outage(memory)
-        _write(memory, replace(memory.state, next_renewal=self._planned(host, pair)))
+        _write(memory, replace(memory.state, next_renewal=self._planned(host, pair, now)))
         self._judge(memory, pair)
 
     def _due(self, host: str, pair: Pair) -> datetime:
         dates = Validity(pair.not_before, pair.not_after)
         return due(dates, host, self._memory(host).state.window)
 
-    def _planned(self, host: str, pair: Pair | None) -> datetime:
-        """When the next attempt is to be made."""
-        now, state = self._clock(), self._memory(host).state
-        allowed = self._attempts.allowed_at(state, now)
+    def _planned(self, host: str, pair: Pair | None, now: datetime) -> datetime:
+        """When the next attempt is to be made; `now` at the earliest for a host without a pair."""
+        allowed = self._attempts.allowed_at(self._memory(host), now)
         return allowed if pair is None else max(self._due(host, pair), allowed)
 
     def _note_outage(self, memory: Memory) -> None:

@@ -22,7 +22,7 @@ from .errors import (
     RetryLater,
     ValidationFailed,
 )
-from .renewal import WAITS, Failure
+from .renewal import HOUR
 from .times import retry_after
 from .transport import Answer
 
@@ -44,6 +44,8 @@ _HOPELESS = frozenset(
     }
 )
 _VALIDATION = frozenset({"dns", "dnssec", "connection", "tls", "incorrectResponse", "unauthorized"})
+# Too many requests, and no word of when they will be few enough.
+WITHOUT_A_TIME = HOUR
 _CONFLICT = 409
 _TOO_MANY = 429
 _SERVER_ERROR = 500
@@ -94,7 +96,7 @@ def validation_failure(name: str, document: Mapping[str, Any], now: datetime) ->
 
 def _later(words: str, field: str | None, now: datetime) -> RetryLater:
     named = retry_after(field, words, now)
-    return RetryLater(words, now + WAITS[Failure.NAMED][0] if named is None else named)
+    return RetryLater(words, now + WITHOUT_A_TIME if named is None else named)
 
 
 def _document(answer: Answer) -> Mapping[str, Any]:

@@ -60,8 +60,8 @@ WAITS: dict[Failure, tuple[timedelta, ...]] = {
     Failure.REFUSED: (DAY,),
     # A full disk: looking costs nobody anything.
     Failure.STORE: tuple(timedelta(seconds=each) for each in (10, 30, 60)),
-    # Where the authority says "later" without a time.
-    Failure.NAMED: (HOUR,),
+    # At least this, however soon the time is that the authority names.
+    Failure.NAMED: tuple(each * MINUTE for each in (1, 2, 5, 15, 30, 60)),
     # A new certificate that is due at once: its authority says so (a revocation), or the clock is
     # wrong. Once is right; then five in seven days, which is Let's Encrypt's limit for one set of
     # names.
