@@ -80,17 +80,19 @@ class Call(Stream):
 class ScriptedOrigin:
     """Listens; the test accepts each connection itself.
 
-    `wrap` puts a layer (TLS) over a connection as it is accepted; with `unix` it listens there.
+    `wrap` puts a layer (TLS) over a connection as it is accepted. It listens on `address`, or on
+    the path `unix`.
     """
 
     def __init__(
         self,
         *,
         unix: Path | None = None,
+        address: tuple[str, int] = ("127.0.0.1", 0),
         wrap: Callable[[socket.socket], socket.socket] = lambda connection: connection,
     ) -> None:
         if unix is None:
-            self._socket = socket.create_server(("127.0.0.1", 0), backlog=128)
+            self._socket = socket.create_server(address, backlog=128)
             self.port: int = self._socket.getsockname()[1]
         else:
             self._socket = socket.socket(socket.AF_UNIX)

@@ -14,7 +14,7 @@ from tests.authority import Authority
 from tests.e2e.conftest import Front
 from tests.e2e.websocket import BINARY, CLOSE, FIN, TEXT, Frame, FrameStream, frame
 from tests.e2e.wire.conftest import HOST, Client
-from tests.e2e.wire.flow import MIB, fill
+from tests.e2e.wire.flow import MIB, fill, steadily
 from tests.http_client import get
 from tests.message_stream import Stream
 from tests.programs import Hopward, accepts, alive, children, wait_for
@@ -407,6 +407,24 @@ def passes_through(client: Client, call: Call, size: int, sent: int) -> bool:
         call.send(bytes(more := min(portion, size - sent)))
         sent += more
     return taken == size
+
+
+def test_a_reader_that_is_slow_to_reach_its_close_is_waited_for(
+    start: Start, origin: ScriptedOrigin
+) -> None:
+    drain = start()
+    client, call = tunnel(drain, origin, b"websocket")
+    large = bytes(3 * MIB)
+    call.send(frame(FIN | BINARY, large, key=None))
+    drain.stop()
+    assert closes(frames(call), masked=True)
+    call.close()
+    taken = b"".join(client.exactly(MIB // 2) for _ in steadily(5, 0.5))
+    down = FrameStream(client.receive, taken + bytes(client.ahead))
+    assert down.next() == Frame(FIN | BINARY, False, large)
+    assert closes(down, masked=False)
+    client.wire.close()
+    assert drain.ended() == 0
 
 
 def test_a_frame_that_is_never_finished_is_given_up_with_drain(

@@ -176,6 +176,25 @@ def test_an_origin_that_takes_nothing_of_an_upload_is_504(
         call.exactly(1024 * MIB)
 
 
+EXPECTING = post(b"Expect: 100-continue", b"Content-Length: 5")
+
+
+def test_a_client_that_waits_to_be_continued_is_not_the_slow_one(
+    dial: Dial, origin: ScriptedOrigin
+) -> None:
+    client, _ = asked(dial, origin, EXPECTING)
+    assert timed_out(client, 504)
+
+
+def test_a_client_that_was_continued_and_stands_still_is(
+    dial: Dial, origin: ScriptedOrigin
+) -> None:
+    client, call = asked(dial, origin, EXPECTING)
+    call.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+    assert client.head().status == 100
+    assert timed_out(client, 408)
+
+
 # Responses.
 
 
