@@ -27,21 +27,50 @@ The map, in import order; a module imports only what stands above it.
     issuer       one certificate from one authority
     attempt      every authority in order, and what is remembered
     keeper       the loop
-    inventory    what there is
+    catalogue    what there is
     renewals     now, or as a rehearsal
     responder    answers http-01 where no server does
     __main__     `python -m acme_client`
+
+The names below are imported when they are first used: a process that only reads the store loads
+neither `acme` nor an HTTP client.
 """
 
-from .attempt import Event, Tell
-from .errors import AcmeError, IssueError, SettingsError, Stopped, StoreError
-from .inventory import Entry, inventory
-from .keeper import Keeper
-from .pair import Pair
-from .renewals import Outcome, rehearse, renew_now
-from .settings import LETS_ENCRYPT, LETS_ENCRYPT_STAGING, Eab, Settings
-from .state import State
-from .store import Store
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .attempt import Event, Tell
+    from .catalogue import Entry, inventory
+    from .errors import AcmeError, IssueError, SettingsError, Stopped, StoreError
+    from .keeper import Keeper
+    from .pair import Pair
+    from .renewals import Outcome, rehearse, renew_now
+    from .settings import LETS_ENCRYPT, LETS_ENCRYPT_STAGING, Eab, Settings
+    from .state import State
+    from .store import Store
+
+_ROOMS = {
+    "attempt": ("Event", "Tell"),
+    "catalogue": ("Entry", "inventory"),
+    "errors": ("AcmeError", "IssueError", "SettingsError", "Stopped", "StoreError"),
+    "keeper": ("Keeper",),
+    "pair": ("Pair",),
+    "renewals": ("Outcome", "rehearse", "renew_now"),
+    "settings": ("LETS_ENCRYPT", "LETS_ENCRYPT_STAGING", "Eab", "Settings"),
+    "state": ("State",),
+    "store": ("Store",),
+}
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    room = _ROOM_OF.get(name)
+    if room is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found: object = getattr(import_module(f"{__name__}.{room}"), name)
+    return found
+
 
 __all__ = [
     "LETS_ENCRYPT",

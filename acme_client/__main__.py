@@ -14,8 +14,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from .catalogue import inventory
 from .errors import AcmeError
-from .inventory import inventory
 from .keeper import Keeper
 from .renewals import rehearse, renew_now
 from .responder import answering

@@ -40,8 +40,9 @@ from .store import Store
 from .times import Clock
 from .transport import DEADLINE, Transport
 
-# An order that gave this many unusable downloads is left for a new one.
-MOST_DOWNLOADS = 3
+# An order that could not be completed this often is left for a new one: completing it again costs
+# the authority nothing, a new order may cost an issuance.
+MOST_DISAPPOINTMENTS = 3
 
 
 @dataclass(frozen=True)
@@ -208,17 +209,26 @@ class _Issuance:
         key = self._record(placed)
         try:
             placed.finalize(signing_request(key, self._names), self._patience)
-        except (GiveUp, ValidationFailed):
-            self._memory.update(order=None)
+            certificate = placed.download()
+            pair = check_download(certificate, key, self._names)
+            _check_newer(pair, self._present)
+        except RetryLater:
             raise
-        except IssueError:
-            if placed.status == "invalid":
-                self._memory.update(order=None)
+        except IssueError as error:
+            hopeless = isinstance(error, GiveUp | ValidationFailed) or placed.status == "invalid"
+            self._disappointed(hopeless=hopeless)
             raise
-        certificate = placed.download()
-        pair = self._checked(certificate, key)
         self._store.commit(self._memory.host, certificate)
         return pair
+
+    def _disappointed(self, *, hopeless: bool) -> None:
+        """Remember that the order could not be completed, or leave it."""
+        recorded = self._memory.state.order
+        if recorded is not None:
+            times = recorded.disappointments + 1
+            kept = dataclasses.replace(recorded, disappointments=times)
+            left = hopeless or times >= MOST_DISAPPOINTMENTS
+            self._memory.update(order=None if left else kept)
 
     def _record(self, placed: Order) -> bytes:
         """The key for this order, on the disk together with the order's URL."""
@@ -230,21 +240,6 @@ class _Issuance:
         self._store.keep_key(self._memory.host, key)
         self._memory.update(order=PlacedOrder(self._network.directory_url, placed.url))
         return key
-
-    def _checked(self, certificate: bytes, key: bytes) -> Pair:
-        try:
-            pair = check_download(certificate, key, self._names)
-            _check_newer(pair, self._present)
-        except BadCertificate:
-            self._count_download()
-            raise
-        return pair
-
-    def _count_download(self) -> None:
-        recorded = self._memory.state.order
-        if recorded is not None:
-            again = dataclasses.replace(recorded, downloads=recorded.downloads + 1)
-            self._memory.update(order=again if again.downloads < MOST_DOWNLOADS else None)
 
 
 def _check_newer(pair: Pair, present: Pair | None) -> None:

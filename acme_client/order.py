@@ -12,11 +12,10 @@ from urllib.parse import urljoin
 from josepy.b64 import b64encode
 
 from .errors import (
-    AccountGone,
-    IssueError,
+    GiveUp,
+    NotUnderstood,
     OrderGone,
     Retry,
-    RetryLater,
     ValidationFailed,
 )
 from .names import identifier, normal
@@ -56,9 +55,7 @@ def resume(network: Network, url: str) -> Order:
     order = Order(network, url, {})
     try:
         order.look()
-    except (Retry, RetryLater, AccountGone):
-        raise
-    except IssueError as error:
+    except (NotUnderstood, GiveUp) as error:
         raise OrderGone(str(error)) from error
     if order.status not in ("ready", "processing", "valid"):
         raise OrderGone(f"the recorded order is {order.status}")

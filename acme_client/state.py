@@ -36,8 +36,8 @@ class PlacedOrder:
 
     directory: str
     url: str
-    downloads: int = 0
-    """How many unusable certificates it has given already."""
+    disappointments: int = 0
+    """How often it could not be completed."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class State:
         """The reverse. Raises ValueError for what is no state."""
         try:
             return _parsed(json.loads(content))
-        except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"no state: {error}") from error
 
 
@@ -179,7 +179,7 @@ def _wait(plain: dict[str, Any]) -> Wait:
 
 
 def _order(plain: dict[str, Any]) -> PlacedOrder:
-    return PlacedOrder(str(plain["directory"]), str(plain["url"]), _count(plain["downloads"]))
+    return PlacedOrder(str(plain["directory"]), str(plain["url"]), _count(plain["disappointments"]))
 
 
 def _trouble(plain: dict[str, Any]) -> Trouble:
