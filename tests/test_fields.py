@@ -262,7 +262,7 @@ def test_hsts_is_one_line_and_replaces_the_origins() -> None:
 
 def test_a_date_is_added_where_the_origin_sent_none() -> None:
     """RFC 9110 §6.6.1."""
-    assert response_lines(fields(b"A: 1"), NO_RULES, b"now") == b"A: 1\r\nDate: now\r\n"
+    assert response_lines(fields(b"Vary: 1"), NO_RULES, b"now") == b"Vary: 1\r\nDate: now\r\n"
     assert response_lines(fields(b"date: d"), NO_RULES, b"now") == b"date: d\r\n"
 
 
@@ -279,7 +279,9 @@ def test_a_date_that_the_operator_removes_is_not_added() -> None:
 
 
 def test_trailers_pass_without_what_is_between_two_hops() -> None:
-    block = b"Server-Timing: 1\r\nKeep-Alive: 2\r\nX-Hop: 3\r\nX-Forwarded-For: 4\r\n"
+    block = (
+        b"Server-Timing: 1\r\nKeep-Alive: 2\r\nX-Hop: 3\r\nX-Forwarded-For: 4\r\nForwarded: 5\r\n"
+    )
     sent = trailer_lines(read_trailers(block), fields(b"Connection: x-hop"), NOTHING)
     assert sent == b"Server-Timing: 1\r\n"
 

@@ -144,6 +144,7 @@ def test_authority_form_of_connect_passes_the_gate_to_be_refused_by_method() -> 
         (b"a.example.com:8443", "a.example.com"),
         (b"a.example.com.:443", "a.example.com"),
         (b"a.example.com:", "a.example.com"),
+        (b"a.example.com:65535", "a.example.com"),
         (b"127.0.0.1:80", "127.0.0.1"),
         (b"[::1]:8443", "[::1]"),
         (b"under_score", "under_score"),
@@ -157,7 +158,7 @@ def test_a_hosts_name_is_lower_case_without_port_and_trailing_dot(host: bytes, n
 @pytest.mark.parametrize(
     "host",
     [b"", b"a b", b"a/b", b"a@b", b"a:b", b"a:1:2", b"::1", b"[::1", b"[x]", b"a\xff",
-     b"a:123456", b":80", b"a\\b", b"<a>"],
+     b"a:123456", b"a:65536", b":80", b"a\\b", b"<a>"],
 )  # fmt: skip
 def test_an_invalid_host_is_400(host: bytes) -> None:
     assert refused(request(host=b"Host: " + host)) == 400
