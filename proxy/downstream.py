@@ -23,7 +23,7 @@ from .fields import (
 )
 from .head import HeadBuffer, RequestHead, read_request
 from .hop import Sender
-from .listener import Listener
+from .listener import LINGER_SECONDS, Listener
 from .routing import Route, Site
 from .sockets import reset, unacknowledged
 from .tls import HandshakeError, RecordLayer
@@ -32,9 +32,6 @@ from .upstream import Upstream
 
 # What a client may send ahead of its turn (pipelining, a tunnel's first bytes) before it must wait.
 AHEAD = 64 * 1024
-# How long an answered client may go on sending a request nobody reads: a reset would take the
-# answer from it. nginx's lingering_timeout is 5 s; RFC 9112 §9.6.
-LINGER_SECONDS = 5.0
 
 
 class _State(Enum):
@@ -58,8 +55,7 @@ class Downstream(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._heads = HeadBuffer(listener.limits.request_head, skip_blank=True)
         self._state = _State.HANDSHAKE
-        self._exchange: Exchange | None = None
-        self._tunnel: Tunnel | None = None
+        self._holder: Exchange | Tunnel | None = None
         self._request_id = b""
         self._head_only = False
         self._refused = False
@@ -101,28 +97,23 @@ class Downstream(asyncio.Protocol):
     def eof_received(self) -> bool:
         if not self._client_done:
             self._client_ended()
-        return self._tunnel is not None and not self.transport.is_closing()
+        return isinstance(self._holder, Tunnel) and not self.transport.is_closing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._listener.parted(self)
-        exchange, self._exchange = self._exchange, None
-        tunnel, self._tunnel = self._tunnel, None
-        if exchange is not None:
-            exchange.client_left()
-        if tunnel is not None:
-            tunnel.client_left()
+        holder, self._holder = self._holder, None
+        if holder is not None:
+            holder.client_left()
 
     def pause_writing(self) -> None:
         self._writable = False
-        holder = self._exchange or self._tunnel
-        if holder is not None:
-            holder.client_full()
+        if self._holder is not None:
+            self._holder.client_full()
 
     def resume_writing(self) -> None:
         self._writable = True
-        holder = self._exchange or self._tunnel
-        if holder is not None:
-            holder.client_drained()
+        if self._holder is not None:
+            self._holder.client_drained()
         elif self._state is _State.OPEN:
             self._await_request()
 
@@ -131,10 +122,8 @@ class Downstream(asyncio.Protocol):
     def expired(self) -> None:
         """The deadline has passed."""
         self.deadline = math.inf
-        if self._exchange is not None:
-            self._exchange.expired()
-        elif self._tunnel is not None:
-            self._tunnel.expired()
+        if self._holder is not None:
+            self._holder.expired()
         elif self._state is _State.OPEN:
             self._request_expired()
         elif self._state is _State.LINGERING:
@@ -147,9 +136,9 @@ class Downstream(asyncio.Protocol):
 
     def drain(self) -> None:
         """The process is ending: finish what is under way, begin nothing new."""
-        if self._tunnel is not None:
-            self._tunnel.drain()
-        elif self._exchange is None and not self._heads.data and self._state is not _State.CLOSING:
+        if isinstance(self._holder, Tunnel):
+            self._holder.drain()
+        elif self._holder is None and not self._heads.data and self._state is not _State.CLOSING:
             self.close()
 
     # From the exchange and the tunnel.
@@ -177,8 +166,8 @@ class Downstream(asyncio.Protocol):
         self.deadline = math.inf if deadline is None else deadline
 
     def exchange_ended(self, *, persist: bool) -> None:
-        unread = self._exchange is not None and not self._exchange.request_complete
-        self._exchange = None
+        holder, self._holder = self._holder, None
+        unread = isinstance(holder, Exchange) and not holder.request_complete
         if unread:
             self._linger()
         elif not persist:
@@ -187,18 +176,17 @@ class Downstream(asyncio.Protocol):
             self._await_request()
 
     def exchange_failed(self, error: ClientError | UpstreamError, *, persist: bool) -> None:
-        self._exchange = None
+        self._holder = None
         self._answer(error, persist=persist)
         if self._state is _State.OPEN:
             self._await_request()
 
     def exchange_aborted(self) -> None:
-        self._exchange = None
+        self._holder = None
         self.abort()
 
     def exchange_switched(self, upstream: Upstream, early: bytes, protocols: list[bytes]) -> None:
-        self._exchange = None
-        self._tunnel = tunnel = Tunnel(
+        self._holder = tunnel = Tunnel(
             self,
             upstream,
             websocket=protocols == [b"websocket"],
@@ -224,6 +212,15 @@ class Downstream(asyncio.Protocol):
         self._layer.finish()
         self._close_transport()
 
+    def break_off(self) -> None:
+        """Say no more; hear the client out for a moment, so that no reset eats what was said."""
+        self._holder, self._heads.data = None, b""
+        self._state = _State.LINGERING
+        if not self.transport.is_closing():
+            self.transport.write_eof()
+        self.release()
+        self._wait(LINGER_SECONDS)
+
     def abort(self) -> None:
         self._state = _State.CLOSING
         reset(self.transport)
@@ -242,10 +239,10 @@ class Downstream(asyncio.Protocol):
         self._wait(self._listener.timeouts.request_head)
 
     def _received(self, data: bytes) -> None:
-        if self._tunnel is not None:
-            self._tunnel.client_received(data)
-        elif self._exchange is not None:
-            self._more_of_request(self._exchange, data)
+        if isinstance(self._holder, Exchange):
+            self._more_of_request(self._holder, data)
+        elif self._holder is not None:
+            self._holder.client_received(data)
         elif self._state is _State.OPEN:
             if self._writable:
                 self._next_request(data)
@@ -256,9 +253,13 @@ class Downstream(asyncio.Protocol):
         try:
             rest = data if exchange.request_complete else exchange.client_received(data)
         except ClientError as error:
-            self._refuse_body(exchange, error)
+            exchange.client_left()
+            if exchange.response_begun:
+                self.exchange_aborted()
+            else:
+                self.exchange_failed(error, persist=False)
             return
-        if rest and self._exchange is exchange:
+        if rest and self._holder is exchange:
             self._wait_for_turn(rest)
 
     def _wait_for_turn(self, data: bytes) -> None:
@@ -266,13 +267,6 @@ class Downstream(asyncio.Protocol):
         self._heads.data += data
         if len(self._heads.data) > AHEAD:
             self.hold()
-
-    def _refuse_body(self, exchange: Exchange, error: ClientError) -> None:
-        exchange.client_left()
-        if exchange.response_begun:
-            self.exchange_aborted()
-        else:
-            self.exchange_failed(error, persist=False)
 
     def _await_request(self) -> None:
         if self._listener.draining and not self._heads.data:
@@ -286,7 +280,7 @@ class Downstream(asyncio.Protocol):
 
     def _next_request(self, data: bytes) -> None:
         """Begin requests until one is under way or its head is not all there yet."""
-        while self._exchange is None and self._state is _State.OPEN and self._writable:
+        while self._holder is None and self._state is _State.OPEN and self._writable:
             head = self._take_head(data)
             if head is None:
                 if self._heads.data and not self._head_begun:
@@ -326,12 +320,14 @@ class Downstream(asyncio.Protocol):
             persist = request.framing.length == 0 and persistent(request.version, request.fields)
             route = self._route_of(request)
             if route is None:
-                self._answer_options(rest, persist=persist)
+                self._heads.data = rest
+                close = not self._persists(persist)
+                self._say(options_answer(date=self._listener.date, close=close), persist=persist)
             else:
-                self._exchange = exchange = self._exchange_for(one_hop_less(request), route)
+                self._holder = exchange = self._exchange_for(one_hop_less(request), route)
                 self._heads.data = exchange.begin(rest)
         except ClientError as error:
-            self._exchange, self._heads.data = None, rest
+            self._holder, self._heads.data = None, rest
             self._answer(error, persist=persist)
 
     def _route_of(self, request: RequestHead) -> Route | None:
@@ -340,17 +336,8 @@ class Downstream(asyncio.Protocol):
             raise ClientError(405, "this method is not served")
         if self._refused:
             raise ClientError(503, "too many connections are open")
-        site = self._listener.table.site(request.host_name)
-        if site is None:
-            raise ClientError(404, "there is no such site here")
-        if site is not self._site:
-            raise ClientError(421, "this connection was opened for another site")
-        if is_last_hop(request):
-            return None
-        route = site.route(request.target)
-        if route is None:
-            raise ClientError(404, "there is nothing at this path")
-        return route
+        site = self._listener.table.site_asked(request.host_name, self._site)
+        return None if is_last_hop(request) else site.route(request.target)
 
     def _exchange_for(self, request: RequestHead, route: Route) -> Exchange:
         address = self._peer
@@ -366,42 +353,37 @@ class Downstream(asyncio.Protocol):
     # The proxy's own answers, and the end.
 
     def _answer(self, error: ClientError | UpstreamError, *, persist: bool) -> None:
-        """Answer with an error; unless the connection persists, this is the last answer."""
-        persist = persist and not self._listener.draining and not self._refused
-        self.send(
-            error_answer(
-                error,
-                request_id=self._request_id,
-                date=self._listener.date,
-                close=not persist,
-                bodiless=self._head_only,
-            )
+        """Answer with an error."""
+        persist = persist and not self._refused
+        answer = error_answer(
+            error,
+            request_id=self._request_id,
+            date=self._listener.date,
+            close=not self._persists(persist),
+            bodiless=self._head_only,
         )
-        if not persist:
-            self._linger()
+        self._say(answer, persist=persist)
 
-    def _answer_options(self, rest: bytes, *, persist: bool) -> None:
-        persist = persist and not self._listener.draining
-        self._heads.data = rest
-        self.send(options_answer(date=self._listener.date, close=not persist))
-        if not persist:
+    def _persists(self, persist: bool) -> bool:
+        return persist and not self._listener.draining
+
+    def _say(self, answer: bytes, *, persist: bool) -> None:
+        """Send an answer of the proxy's own; unless the connection persists, it is the last."""
+        self.send(answer)
+        if not self._persists(persist):
             self._linger()
 
     def _linger(self) -> None:
-        """Say no more; hear the client out for a moment, so that no reset eats the answer."""
-        self._state = _State.LINGERING
-        self._heads.data = b""
         self.finish()
-        self.release()
-        self._wait(LINGER_SECONDS)
+        self.break_off()
 
     def _client_ended(self) -> None:
         """The client says nothing more. In a tunnel it still listens; in HTTP it has left."""
         self._client_done = True
-        if self._tunnel is not None:
-            self._tunnel.client_ended()
+        if isinstance(self._holder, Tunnel):
+            self._holder.client_ended()
             return
-        exchange, self._exchange = self._exchange, None
+        exchange, self._holder = self._holder, None
         if exchange is not None:
             exchange.client_left()
         self.close()

@@ -9,10 +9,10 @@ on totals: each byte that passes starts the patience anew (`_watch`).
 
 import asyncio
 from enum import Enum, auto
-from typing import Protocol
 
 from .body import Body
 from .chunked import chunk, last_chunk
+from .client import Client
 from .errors import ClientError, UpstreamError
 from .fields import persistent, trailer_lines, upgrade_asked, upgrade_granted
 from .head import HeadBuffer, RequestHead, ResponseHead, read_response
@@ -52,40 +52,6 @@ VERDICTS = {
 }
 
 
-class Client(Protocol):
-    """What an exchange needs of the client's connection."""
-
-    def send(self, data: bytes) -> None:
-        """Write to the client."""
-
-    def writable(self) -> bool:
-        """Whether the client takes what is written to it."""
-
-    def unsent(self) -> int:
-        """Bytes that the client has not taken yet."""
-
-    def hold(self) -> None:
-        """Read no more from the client for now."""
-
-    def release(self) -> None:
-        """Read from the client again."""
-
-    def wait_until(self, deadline: float | None) -> None:
-        """Call `Exchange.expired` when the loop's time has passed `deadline`."""
-
-    def exchange_ended(self, *, persist: bool) -> None:
-        """The response is complete; `persist`: another request may follow."""
-
-    def exchange_failed(self, error: ClientError | UpstreamError, *, persist: bool) -> None:
-        """No response head has been sent: answer with the error."""
-
-    def exchange_aborted(self) -> None:
-        """The response broke off: end the connection so that this can be seen."""
-
-    def exchange_switched(self, upstream: Upstream, early: bytes, protocols: list[bytes]) -> None:
-        """The upstream sent 101: from now on, bytes; `early` came behind its head."""
-
-
 class Exchange:
     """One request on its way to an origin, and the response on its way back."""
 
@@ -104,7 +70,7 @@ class Exchange:
         self._connecting: asyncio.Task[None] | None = None
         self._retried = False
         self._answered = False
-        # All of the body that was sent or waits to be: None when it is not, or no longer, kept.
+        # What of the body that was sent or waits to be: None when it is not, or no longer, kept.
         self._kept: bytes | None = b""
         self._response: ResponseHead | None = None
         self._response_heads = HeadBuffer(listener.limits.response_head)
@@ -112,6 +78,8 @@ class Exchange:
         self._chunk_out = False
         self._persist = False
         self._unsent = -1
+        # Until the origin says go on, the client owes no body (RFC 9110 §10.1.1).
+        self._waits = request.version == b"1.1" and bool(request.fields.values(b"expect"))
 
     # The request, from the client to the upstream.
 
@@ -138,6 +106,7 @@ class Exchange:
         """Take more of the request; returns what is behind its end. Raises ClientError."""
         if self._body.done or not data:
             return data
+        self._waits = False
         piece = self._request_piece(data)
         self._keep(piece)
         if self._upstream is not None:
@@ -154,13 +123,11 @@ class Exchange:
             self._upstream = None
 
     def client_full(self) -> None:
-        """The client reads slowly: so does the proxy from the upstream."""
         if self._upstream is not None:
             self._upstream.transport.pause_reading()
             self._watch()
 
     def client_drained(self) -> None:
-        """The client has caught up."""
         if self._upstream is not None:
             self._upstream.transport.resume_reading()
             self._watch()
@@ -253,9 +220,12 @@ class Exchange:
             if self._response_body is None:
                 self._read_heads(data)
             else:
-                self._read_body(data, self._response_body)
+                body = self._response_body
+                self._pass_on(self._response_piece(body, data), body)
         except UpstreamError as error:
             self._failed(error)
+        except ValueError:
+            self._failed(UpstreamError(502, "malformed"))
 
     def upstream_ended(self) -> bool:
         if self._response_body is not None and self._response_body.end():
@@ -272,14 +242,16 @@ class Exchange:
         """Nothing has moved for as long as the configuration allows."""
         if self._still_moving():
             self._watch()
-        elif self._response is None and not self._body.done and not self._upstream_is_full():
-            self._fail_client(ClientError(408, "the request body did not come in time"))
+        elif self._response is None and not self._waits_for_upstream():
+            self.client_left()
+            error = ClientError(408, "the request body did not come in time")
+            self._client.exchange_failed(error, persist=False)
         else:
             self._failed(UpstreamError(504, "timeout"))
 
     def _read_heads(self, data: bytes) -> None:
         while True:
-            head = self._take_head(data)
+            head = self._response_heads.take(data)
             if head is None:
                 self._watch()
                 return
@@ -291,15 +263,10 @@ class Exchange:
             if response.status == 101:
                 self._switch(response, rest)
                 return
+            self._waits = self._waits and response.status != 100
             if self._request.version == b"1.1":
                 self._client.send(interim_head(response))
             data = rest
-
-    def _take_head(self, data: bytes) -> bytes | None:
-        try:
-            return self._response_heads.take(data)
-        except ValueError as error:
-            raise UpstreamError(502, "malformed_head") from error
 
     def _switch(self, response: ResponseHead, early: bytes) -> None:
         if not upgrade_granted(self._upgrade, response.fields) or not self._body.done:
@@ -334,15 +301,9 @@ class Exchange:
         self._response, self._response_body = response, body
         self._pass_on(head + payload, body)
 
-    def _read_body(self, data: bytes, body: Body) -> None:
-        self._pass_on(self._response_piece(body, data), body)
-
     def _response_piece(self, body: Body, data: bytes) -> bytes:
         """What `data` holds of the body, framed for the client."""
-        try:
-            payload = body.read(data)
-        except ValueError as error:
-            raise UpstreamError(502, "malformed_body") from error
+        payload = body.read(data)
         return chunk(payload) if payload and self._chunk_out else payload
 
     def _pass_on(self, piece: bytes, body: Body) -> None:
@@ -407,20 +368,19 @@ class Exchange:
         else:
             self._client.exchange_aborted()
 
-    def _fail_client(self, error: ClientError) -> None:
-        self.client_left()
-        self._client.exchange_failed(error, persist=False)
-
     def _watch(self) -> None:
         """Start the patience anew that fits what is being waited for."""
         timeouts = self._listener.timeouts
         if self._response is not None:
             seconds = timeouts.response_body
-        elif self._body.done or self._upstream_is_full():
+        elif self._waits_for_upstream():
             seconds = timeouts.response_head
         else:
             seconds = timeouts.request_body
         self._client.wait_until(None if seconds is None else self._loop.time() + seconds)
+
+    def _waits_for_upstream(self) -> bool:
+        return self._body.done or self._waits or self._upstream_is_full()
 
     def _upstream_is_full(self) -> bool:
         return self._upstream is not None and self._upstream.transport.get_write_buffer_size() > 0

@@ -16,6 +16,10 @@ from .routing import Table
 from .tls import RecordLayer
 from .upstream import Pools
 
+# How long an answered client may go on sending a request nobody reads: a reset would take the
+# answer from it. nginx's lingering_timeout is 5 s; RFC 9112 §9.6.
+LINGER_SECONDS = 5.0
+
 
 class Connection(Protocol):
     """A client's connection, as its worker sees it."""

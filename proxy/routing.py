@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from .config import Route as WrittenRoute
 from .config import Site as WrittenSite
+from .errors import ClientError
 from .fields import FieldRules
 
 
@@ -41,12 +42,14 @@ class Site:
         prefixes = tuple((prefix.encode("utf-8"), Route.of(route)) for prefix, route in routes)
         return cls(name, site, Route.of(site), prefixes)
 
-    def route(self, target: bytes) -> Route | None:
-        """The route of the longest prefix of `target`; None where the site serves nothing there."""
+    def route(self, target: bytes) -> Route:
+        """The route of the longest prefix of `target`. Raises ClientError 404."""
         for prefix, route in self.prefixes:
             if target.startswith(prefix):
                 return route
-        return self.default if self.default.config.to else None
+        if not self.default.config.to:
+            raise ClientError(404, "there is nothing at this path")
+        return self.default
 
 
 class Table:
@@ -61,6 +64,18 @@ class Table:
         self._exact = {name: site for name, site in self.sites.items() if name[:2] != "*."}
         self._exact |= {alias: self.sites[name] for alias, name in (aliases or {}).items()}
         self._wildcards = {name[2:]: site for name, site in self.sites.items() if name[:2] == "*."}
+
+    def site_asked(self, name: str, connected: Site) -> Site:
+        """The site of a request that came over a connection opened for the site `connected`.
+
+        Raises ClientError: 404 for an unknown name, 421 for another site (RFC 9110 §7.4).
+        """
+        site = self.site(name)
+        if site is None:
+            raise ClientError(404, "there is no such site here")
+        if site is not connected:
+            raise ClientError(421, "this connection was opened for another site")
+        return site
 
     def site(self, name: str) -> Site | None:
         """The site of a lower-case name without trailing dot (RFC 9525 §6.3 for wildcards)."""

@@ -3,9 +3,12 @@
 import array
 import asyncio
 import fcntl
+import os
 import socket
 import struct
 import termios
+
+_READ = 256 * 1024
 
 
 def unacknowledged(transport: asyncio.WriteTransport) -> int:
@@ -24,6 +27,20 @@ def unacknowledged(transport: asyncio.WriteTransport) -> int:
     except OSError:
         return waiting
     return waiting + queued[0]
+
+
+def unread(transport: asyncio.BaseTransport) -> bytes:
+    """What waits in the kernel of a connection whose transport has failed; b"" when nothing does.
+
+    Not to be had of TLS, where it would be ciphertext.
+    """
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.fileno() < 0 or transport.get_extra_info("ssl_object") is not None:
+        return b""
+    try:
+        return os.read(sock.fileno(), _READ)
+    except OSError:
+        return b""
 
 
 def reset(transport: asyncio.WriteTransport) -> None:

@@ -6,37 +6,11 @@ directions, between two frames.
 """
 
 import asyncio
-from typing import Protocol
 
+from .client import Client
 from .frames import Frames, close_frame
 from .sockets import reset
 from .upstream import Upstream
-
-
-class Client(Protocol):
-    """What a tunnel needs of the client's connection."""
-
-    def send(self, data: bytes) -> None:
-        """Write to the client."""
-
-    def hold(self) -> None:
-        """Read no more from the client for now."""
-
-    def release(self) -> None:
-        """Read from the client again."""
-
-    def finish(self) -> None:
-        """Say nothing more to the client, and hear it out."""
-
-    def close(self) -> None:
-        """End the connection once all is written."""
-
-    def abort(self) -> None:
-        """End the connection so that this can't be taken for a clean end."""
-
-    def wait_until(self, deadline: float | None) -> None:
-        """Call `Tunnel.expired` when the loop's time has passed `deadline`."""
-
 
 # How long both ends may take to answer a Close before their connections are simply closed.
 CLOSING_SECONDS = 2.0
@@ -125,7 +99,7 @@ class Tunnel:
         if self._upstream_ended:
             self._client.close()
         else:
-            self._client.abort()
+            self._client.break_off()
 
     def client_full(self) -> None:
         self._upstream.transport.pause_reading()

@@ -12,6 +12,7 @@ from typing import Protocol, cast
 
 from .config import Origin
 from .errors import UpstreamError
+from .sockets import unread
 
 # Node, uvicorn and others close after 5 s of silence; to be gone first leaves no stale connection.
 IDLE_SECONDS = 4.0
@@ -80,9 +81,21 @@ class Upstream(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._pool.forget(self)
+        if exc is not None and self.receiver is not None:
+            self._hear_out()
         receiver, self.receiver = self.receiver, None
         if receiver is not None:
             receiver.upstream_lost()
+
+    def _hear_out(self) -> None:
+        """Pass on what came before a write failed.
+
+        An origin that answers early and closes with unread bytes sends its answer, then a reset
+        (RFC 9112 §9.6). uvloop gives the connection up at the failed write and leaves the answer
+        in the kernel; until this callback returns it has not closed the socket.
+        """
+        while self.receiver is not None and (data := unread(self.transport)):
+            self.receiver.upstream_received(data)
 
     def pause_writing(self) -> None:
         if self.receiver is not None:
@@ -197,6 +210,8 @@ class Pool:
                 last = error
             else:
                 return upstream
+        # Whoever stood behind the name may have moved.
+        self._resolve_again = 0.0
         raise last
 
     async def _resolve(self, loop: asyncio.AbstractEventLoop) -> Sequence[str]:
