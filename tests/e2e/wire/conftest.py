@@ -7,35 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Protocol
 
 import pytest
 
 from tests.authority import Authority
 from tests.e2e.conftest import Front
-from tests.message_stream import Stream
+from tests.e2e.wire.client import HOST, Client, Dial
+from tests.e2e.wire.draining import LONG, Draining, Start
 from tests.programs import Hopward
 from tests.scripted_origin import ScriptedOrigin
-from tests.tls_client import PlainClient, TLSClient
-
-HOST = "app.example.com"
-
-
-class Client(Stream):
-    """A client's connection to the proxy; `wire` is the connection itself."""
-
-    def __init__(self, wire: PlainClient) -> None:
-        super().__init__(wire.recv)
-        self.wire = wire
-
-    def send(self, octets: bytes) -> None:
-        self.wire.send(octets)
-
-
-class Dial(Protocol):
-    """Opens a connection to the proxy that lasts as long as the test."""
-
-    def __call__(self, host: str = HOST) -> Client: ...
+from tests.tls_client import TLSClient
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +46,14 @@ def dial(proxy: Hopward, origin: ScriptedOrigin, authority: Authority) -> Iterat
             return Client(connections.enter_context(wire))
 
         yield connect
+
+
+@pytest.fixture
+def start(front: Front, origin: ScriptedOrigin, authority: Authority) -> Iterator[Start]:
+    with ExitStack() as connections:
+
+        def begin(drain: str = LONG, **settings: object) -> Draining:
+            proxy = front({HOST: origin.url}, timeouts={"drain": drain}, **settings)
+            return Draining(proxy, authority, connections)
+
+        yield begin

@@ -9,7 +9,7 @@ from itertools import cycle
 
 from OpenSSL import SSL
 
-from tests.e2e.wire.conftest import Client
+from tests.e2e.wire.client import Client
 from tests.message_stream import Stream
 from tests.scripted_origin import Call
 from tests.tls_client import TLSClient

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.e2e.conftest import Front
-from tests.e2e.wire.conftest import HOST, Client, Dial
+from tests.e2e.wire.client import HOST, Client, Dial
 from tests.http_client import get
 from tests.message_stream import Stream, StreamEndedError
 from tests.programs import Hopward, free_port

@@ -8,7 +8,7 @@ import pytest
 
 from tests.authority import Authority
 from tests.e2e.conftest import Front
-from tests.e2e.wire.conftest import HOST, Dial
+from tests.e2e.wire.client import HOST, Dial
 from tests.http_client import get
 from tests.message_stream import Head
 from tests.programs import Hopward

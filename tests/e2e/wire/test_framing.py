@@ -7,7 +7,7 @@ import contextlib
 import pytest
 
 from tests.e2e.conftest import Front
-from tests.e2e.wire.conftest import HOST, Client, Dial
+from tests.e2e.wire.client import HOST, Client, Dial
 from tests.e2e.wire.malformed import (
     BAD_CHUNKS,
     BODIES,

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.authority import Authority
-from tests.e2e.wire.conftest import HOST, Client
+from tests.e2e.wire.client import HOST, Client
 from tests.http_client import get
 from tests.programs import Hopward, free_port, wait_for
 from tests.scripted_origin import OK, ScriptedOrigin

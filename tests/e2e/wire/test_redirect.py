@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.e2e.conftest import Front
-from tests.e2e.wire.conftest import HOST, Client, Dial
+from tests.e2e.wire.client import HOST, Client, Dial
 from tests.http_client import get
 from tests.message_stream import Message
 from tests.programs import Hopward, wait_for

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.e2e.conftest import Front
-from tests.e2e.wire.conftest import HOST, Dial
+from tests.e2e.wire.client import HOST, Dial
 from tests.http_client import get
 from tests.message_stream import Head, Message
 from tests.programs import Hopward

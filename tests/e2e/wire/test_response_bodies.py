@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.wire.conftest import HOST, Client, Dial
+from tests.e2e.wire.client import HOST, Client, Dial
 from tests.http_client import get
 from tests.message_stream import Message
 from tests.scripted_origin import OK, Call, ScriptedOrigin

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.e2e.wire.conftest import HOST, Client, Dial
+from tests.e2e.wire.client import HOST, Client, Dial
 from tests.http_client import get
 from tests.message_stream import Head
 from tests.scripted_origin import OK, Call, ScriptedOrigin

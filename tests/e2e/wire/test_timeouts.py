@@ -9,7 +9,7 @@ import pytest
 
 from tests.authority import Authority
 from tests.e2e.conftest import Front
-from tests.e2e.wire.conftest import HOST, Client, Dial
+from tests.e2e.wire.client import HOST, Client, Dial
 from tests.e2e.wire.flow import MIB, fill, steadily, take
 from tests.http_client import get
 from tests.message_stream import Ending, Stream, StreamEndedError
@@ -22,7 +22,7 @@ TIMEOUT = 0.4
 # Of a patience of 0.4 s, on a machine that is busy with other things.
 SOON = 5.0
 # More than twice the time-out in all, each step well within it.
-ROUNDS, PAUSE = 10, 0.1
+ROUNDS, PAUSE = 25, 0.04
 STEPS = ["handshake", "request_head", "request_body", "keepalive", "connect"]
 STEPS += ["response_head", "response_body"]
 CHUNKED = b"Transfer-Encoding: chunked"
@@ -82,7 +82,7 @@ def test_a_handshake_that_stands_still_is_given_up(
 def test_a_handshake_may_not_be_drawn_out(proxy: Hopward, origin: ScriptedOrigin) -> None:
     with PlainClient(proxy.https) as client, pytest.raises(ConnectionError):  # noqa: PT012
         client.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
-        for _ in steadily(3 * ROUNDS, PAUSE):
+        for _ in steadily(4 * ROUNDS, PAUSE):
             client.send(b"\x00")
 
 

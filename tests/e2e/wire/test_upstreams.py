@@ -13,7 +13,7 @@ import pytest
 
 from tests.authority import Authority
 from tests.e2e.conftest import Front
-from tests.e2e.wire.conftest import HOST, Client, Dial
+from tests.e2e.wire.client import HOST, Client, Dial
 from tests.http_client import exchange, get
 from tests.origins import Listener
 from tests.programs import Hopward, free_port, wait_for
