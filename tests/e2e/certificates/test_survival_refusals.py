@@ -105,7 +105,7 @@ def test_a_blocked_name_is_not_asked_for_again_within_a_day(lab: Lab, start: Sta
         lab.tick(keeper)
         lab.clock.pass_by(HOUR)
     assert strict.log().count("POST /order-plz") == 1
-    assert "blocked" in (lab.store.state(lab.host).last_error or "").lower()
+    assert "forbidden by policy" in (lab.store.state(lab.host).last_error or "")
 
 
 def test_half_of_all_nonces_refused_costs_only_time(lab: Lab, start: Start) -> None:
