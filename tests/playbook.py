@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import ssl
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, ParamSpec
 
@@ -23,6 +24,7 @@ class Wire(asyncio.Transport):
     def __init__(self, protocol: asyncio.BaseProtocol | None = None, peer: str = "") -> None:
         super().__init__()
         self.protocol, self.peer = protocol, peer
+        self.options: dict[str, object] = {}
         self.written = bytearray()
         self.waiting = 0
         self.reading = True
@@ -88,8 +90,8 @@ class Wire(asyncio.Transport):
 class StillLoop(asyncio.SelectorEventLoop):
     """A loop whose time moves only when a test says so, and whose network is a list of wires.
 
-    `unreachable` names the hosts that refuse, `silent` those that do not answer until they are
-    `heard`, and `names` what the resolver knows.
+    `unreachable` names the hosts that refuse, `untrusted` those with a bad certificate, `silent`
+    those that do not answer until they are `heard`, and `names` what the resolver knows.
     """
 
     def __init__(self) -> None:
@@ -97,6 +99,7 @@ class StillLoop(asyncio.SelectorEventLoop):
         super().__init__()
         self.opened: list[Wire] = []
         self.unreachable: set[str] = set()
+        self.untrusted: set[str] = set()
         self.silent: set[str] = set()
         self.names: dict[str, list[str]] = {}
         self.questions = 0
@@ -118,13 +121,15 @@ class StillLoop(asyncio.SelectorEventLoop):
             await self._heard.wait()
         if host in self.unreachable:
             raise ConnectionRefusedError(host)
-        return self._open(factory(), f"{host}:{port}")
+        if host in self.untrusted:
+            raise ssl.SSLCertVerificationError(host)
+        return self._open(factory(), f"{host}:{port}", options)
 
     async def create_unix_connection(  # type: ignore[override]
         self, factory: Callable[[], asyncio.Protocol], path: str, **options: object
     ) -> tuple[asyncio.Transport, asyncio.Protocol]:
         await asyncio.sleep(0)
-        return self._open(factory(), f"unix:{path}")
+        return self._open(factory(), f"unix:{path}", options)
 
     async def getaddrinfo(self, host: object, port: object, **options: object) -> Any:
         self.questions += 1
@@ -133,9 +138,10 @@ class StillLoop(asyncio.SelectorEventLoop):
         return [(2, 1, 6, "", (address, port)) for address in self.names[str(host)]]
 
     def _open(
-        self, protocol: asyncio.Protocol, peer: str
+        self, protocol: asyncio.Protocol, peer: str, options: dict[str, object]
     ) -> tuple[asyncio.Transport, asyncio.Protocol]:
         wire = Wire(protocol, peer)
+        wire.options = options
         self.opened.append(wire)
         protocol.connection_made(wire)
         return wire, protocol
@@ -209,8 +215,8 @@ class ClientOnStage:
     def close(self) -> None:
         self.ends.append("closed")
 
-    def abort(self) -> None:
-        self.ends.append("aborted")
+    def break_off(self) -> None:
+        self.ends.append("broken off")
 
     def exchange_ended(self, *, persist: bool) -> None:
         self.ends.append("complete")

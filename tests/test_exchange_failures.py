@@ -320,7 +320,11 @@ async def test_each_byte_starts_the_patience_anew() -> None:
     exchange.client_received(b"h")
     assert seconds_left(scene) == 1
     exchange.client_received(b"ello")
-    scene.upstream.says(reply(LENGTH_5))
+    stage().now += 1
+    answer = reply(LENGTH_5)
+    scene.upstream.says(answer[:9])
+    assert seconds_left(scene) == 2
+    scene.upstream.says(answer[9:])
     stage().now += 2
     scene.upstream.says(b"h")
     assert seconds_left(scene) == 3

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from OpenSSL import SSL
 
+from proxy.config import Config
 from proxy.head import read_request
-from proxy.redirect import location_of
+from proxy.listener import Listener
+from proxy.redirect import Redirect, location_of
+from proxy.routing import Table
+from tests.playbook import Wire, on_stage, stage
 
 
 def location(target: bytes, host: bytes = b"a.example", port: int = 443) -> bytes:
@@ -43,3 +48,125 @@ def test_the_asterisk_of_options_has_no_path() -> None:
 
 def test_an_ipv6_address_keeps_its_brackets() -> None:
     assert location(b"/", b"[::1]:80", 8443) == b"https://[::1]:8443/"
+
+
+# ---- a client's connection
+
+HOST = b" HTTP/1.1\r\nHost: a.example\r\n\r\n"
+TOKEN = b"/.well-known/acme-challenge/"
+
+
+def connected(**config: object) -> Wire:
+    """A client of a proxy with the site `a.example` and the token `known`."""
+    sites = {"a.example": "http://127.0.0.1:1"}
+    written = Config.model_validate({"sites": sites, **config})
+    listener = Listener(written, Table(written.sites), SSL.Context(SSL.TLS_METHOD), workers=1)
+    wire = Wire()
+    wire.protocol = redirect = Redirect(listener, 443, {"known": b"known.print"}.get)
+    redirect.connection_made(wire)
+    return wire
+
+
+def status_of(wire: Wire) -> int:
+    """The status of the one answer that was written."""
+    [answer] = wire.take().split(b"HTTP/1.1 ")[1:]
+    return int(answer[:3])
+
+
+def redirect_of(wire: Wire) -> Redirect:
+    assert isinstance(wire.protocol, Redirect)
+    return wire.protocol
+
+
+@on_stage
+async def test_a_known_host_is_redirected_and_may_ask_again() -> None:
+    wire = connected()
+    for target in (b"/a", b"/b"):
+        wire.says(b"GET " + target + HOST)
+        assert b"\r\nLocation: https://a.example" + target + b"\r\n" in wire.take()
+    assert not wire.closed
+
+
+@on_stage
+async def test_pipelined_requests_are_answered_in_their_order() -> None:
+    """RFC 9112 §9.3.2."""
+    wire = connected()
+    wire.says(b"GET /a" + HOST + b"GET /b" + HOST)
+    first, second = wire.take().split(b"HTTP/1.1 308")[1:]
+    assert (b"https://a.example/a" in first, b"https://a.example/b" in second) == (True, True)
+
+
+@on_stage
+async def test_an_unknown_host_is_404() -> None:
+    wire = connected()
+    wire.says(b"GET / HTTP/1.1\r\nHost: b.example\r\n\r\n")
+    assert status_of(wire) == 404
+
+
+@on_stage
+async def test_a_challenge_under_way_is_answered_whatever_the_host() -> None:
+    """RFC 8555 §8.3."""
+    wire = connected()
+    wire.says(b"GET " + TOKEN + b"known HTTP/1.1\r\nHost: new.example\r\n\r\n")
+    assert wire.take().endswith(b"\r\n\r\nknown.print")
+
+
+@pytest.mark.parametrize("token", [b"unknown", b"", b"known/", b"../known", b"known?x"])
+@on_stage
+async def test_an_unknown_challenge_is_404_and_not_redirected(token: bytes) -> None:
+    wire = connected()
+    wire.says(b"GET " + TOKEN + token + HOST)
+    assert status_of(wire) == 404
+
+
+@pytest.mark.parametrize(
+    ("octets", "status"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"\x16\x03\x01", 400),
+        (b"CONNECT a:443" + HOST, 405),
+        (b"TRACE /" + HOST, 405),
+        (b"GET / HTTP/2.1\r\nHost: a.example\r\n\r\n", 505),
+        (b"GET /" + b"a" * 40_000, 414),
+        (b"GET / HTTP/1.1\r\nA: " + b"a" * 40_000, 431),
+    ],
+)
+@on_stage
+async def test_what_is_refused_is_answered_and_the_connection_ends(
+    octets: bytes, status: int
+) -> None:
+    wire = connected()
+    wire.says(octets)
+    assert status_of(wire) == status
+
+
+@on_stage
+async def test_a_head_that_does_not_come_in_time_is_408() -> None:
+    wire = connected(timeouts={"request_head": "3s"})
+    wire.says(b"GET /")
+    assert redirect_of(wire).deadline == stage().now + 3
+    redirect_of(wire).expired()
+    assert status_of(wire) == 408
+
+
+@on_stage
+async def test_a_silent_client_is_left_without_a_word() -> None:
+    wire = connected()
+    redirect_of(wire).expired()
+    assert (wire.take(), wire.closed) == (b"", True)
+
+
+@on_stage
+async def test_a_client_that_does_not_read_is_read_no_further() -> None:
+    wire = connected()
+    redirect_of(wire).pause_writing()
+    assert not wire.reading
+    redirect_of(wire).resume_writing()
+    assert wire.reading
+
+
+@on_stage
+async def test_as_many_clients_are_served_as_the_limit_says() -> None:
+    wire = connected(limits={"connections": "1"})
+    wire.says(b"GET /" + HOST)
+    assert status_of(wire) == 308

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from proxy.config import Config
+from proxy.errors import ClientError
 from proxy.routing import Table
 
 SITES = {
@@ -32,11 +35,16 @@ def name_of_site(table: Table, name: str) -> str | None:
     return None if site is None else site.name
 
 
-def port_of(table: Table, name: str, target: bytes) -> int | None:
+def port_of(table: Table, name: str, target: bytes) -> int:
     site = table.site(name)
     assert site is not None
-    route = site.route(target)
-    return None if route is None else route.config.to[0].port
+    return site.route(target).config.to[0].port
+
+
+def refused(ask: Callable[[], object]) -> int:
+    with pytest.raises(ClientError) as caught:
+        ask()
+    return caught.value.status
 
 
 def test_an_exact_name_is_preferred_to_a_wildcard(table: Table) -> None:
@@ -75,5 +83,14 @@ def test_the_longest_prefix_of_the_target_wins(table: Table, target: bytes, port
 
 def test_a_site_without_servers_of_its_own_serves_its_parts_only(table: Table) -> None:
     assert port_of(table, "parts.example.org", b"/only/x") == 6
-    assert port_of(table, "parts.example.org", b"/else") is None
-    assert port_of(table, "parts.example.org", b"*") is None
+    assert refused(lambda: port_of(table, "parts.example.org", b"/else")) == 404
+    assert refused(lambda: port_of(table, "parts.example.org", b"*")) == 404
+
+
+def test_a_connection_serves_the_site_that_it_was_opened_for(table: Table) -> None:
+    """RFC 9110 §7.4."""
+    connected = table.site("b.example.com")
+    assert connected is not None
+    assert table.site_asked("c.example.com", connected) is connected
+    assert refused(lambda: table.site_asked("a.example.com", connected)) == 421
+    assert refused(lambda: table.site_asked("unknown.example.net", connected)) == 404

@@ -117,10 +117,10 @@ async def test_a_client_that_vanishes_is_a_reset_for_the_upstream() -> None:
 
 
 @on_stage
-async def test_an_upstream_that_vanishes_is_a_reset_for_the_client() -> None:
+async def test_an_upstream_that_vanishes_is_no_clean_end_for_the_client() -> None:
     scene = await Scene.begin()
     scene.upstream.lost()
-    assert scene.client.ends == ["aborted"]
+    assert scene.client.ends == ["broken off"]
 
 
 @on_stage
@@ -159,6 +159,11 @@ async def test_a_slow_upstream_slows_its_client() -> None:
 @on_stage
 async def test_silence_may_last_for_ever_by_default() -> None:
     assert (await Scene.begin()).client.deadline is None
+
+
+@on_stage
+async def test_silence_counts_from_the_beginning() -> None:
+    assert (await Scene.begin(idle=10)).client.deadline == stage().now + 10
 
 
 @pytest.mark.parametrize("speaker", ["client", "upstream"])

@@ -1,0 +1,127 @@
+"""What all client connections of one worker share: limits, ids, the clock, the end."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+
+import pytest
+from OpenSSL import SSL
+
+from proxy.clock import TICK
+from proxy.config import Config
+from proxy.listener import Listener
+from proxy.routing import Table
+from tests.playbook import on_stage, settled, stage
+
+
+class Guest:
+    """A client's connection that writes down what it is told."""
+
+    def __init__(self, listener: Listener, *, deadline: float = math.inf) -> None:
+        self.listener, self.deadline = listener, deadline
+        self.told: list[str] = []
+        listener.joined(self)
+
+    def expired(self) -> None:
+        self.told.append("expired")
+        self.deadline = math.inf
+
+    def drain(self) -> None:
+        self.told.append("drain")
+
+    def abort(self) -> None:
+        self.told.append("abort")
+        self.listener.parted(self)
+
+
+def opened(*, workers: int = 1, **config: object) -> Listener:
+    written = Config.model_validate({"sites": {"a": "http://127.0.0.1:1"}, **config})
+    context = SSL.Context(SSL.TLS_METHOD)
+    return Listener(written, Table(written.sites), context, workers=workers)
+
+
+@pytest.mark.parametrize(("workers", "share"), [(1, 4), (2, 2), (3, 2), (8, 1)])
+@on_stage
+async def test_the_limit_of_connections_is_shared_among_the_workers(
+    workers: int, share: int
+) -> None:
+    listener = opened(workers=workers, limits={"connections": "4"})
+    for _ in range(share - 1):
+        Guest(listener)
+    assert not listener.full
+    last = Guest(listener)
+    assert listener.full
+    listener.parted(last)
+    assert not listener.full
+
+
+@on_stage
+async def test_without_a_limit_there_is_always_room() -> None:
+    listener = opened(limits={"connections": "off"})
+    for _ in range(100):
+        Guest(listener)
+    assert not listener.full
+
+
+@on_stage
+async def test_no_two_requests_have_one_id_in_this_worker_or_another() -> None:
+    one, other = opened(), opened()
+    ids = [listener.next_request_id() for listener in (one, other) for _ in range(100)]
+    assert len(set(ids)) == 200
+
+
+@on_stage
+async def test_whose_patience_has_ended_is_told_with_the_next_tick() -> None:
+    listener = opened()
+    now = stage().now
+    patient, impatient = Guest(listener), Guest(listener, deadline=now + TICK / 2)
+    await settled()
+    assert impatient.told == []
+    stage().now += TICK
+    await settled()
+    assert (patient.told, impatient.told) == ([], ["expired"])
+
+
+@on_stage
+async def test_a_drain_tells_everybody_and_ends_when_the_last_has_gone() -> None:
+    listener = opened()
+    first, last = Guest(listener), Guest(listener)
+    draining = asyncio.create_task(listener.drain())
+    await settled()
+    assert (first.told, last.told) == (["drain"], ["drain"])
+    listener.parted(first)
+    await settled()
+    assert not draining.done()
+    listener.parted(last)
+    await draining
+    assert last.told == ["drain"]
+
+
+@on_stage
+async def test_a_drain_with_nobody_there_ends_at_once() -> None:
+    listener = opened()
+    await listener.drain()
+    assert listener.draining
+
+
+@on_stage
+async def test_who_stays_longer_than_the_drain_allows_is_ended() -> None:
+    listener = opened(timeouts={"drain": "5s"})
+    guest = Guest(listener)
+    draining = asyncio.create_task(listener.drain())
+    await settled()
+    stage().now += 5
+    await draining
+    assert guest.told[0] == "drain"
+    assert guest.told[-1] == "abort"
+
+
+@on_stage
+async def test_after_a_drain_the_clock_stands_still() -> None:
+    listener = opened()
+    await listener.drain()
+    late = Guest(listener, deadline=stage().now)
+    stage().now += 10 * TICK
+    await settled()
+    assert late.told == []
