@@ -103,20 +103,20 @@ def test_an_upgrade_from_http_1_0_is_ignored(dial: Dial, origin: ScriptedOrigin)
 # Answers.
 
 
-@pytest.mark.parametrize(
-    ("request_", "granted"),
-    [
-        (get(b"/", HOST), b"websocket"),
-        (upgrade(b"custom/1"), b"custom/2"),
-        (upgrade(b"custom/1"), b"websocket"),
-        (upgrade(b"custom/1"), b"custom/1, websocket"),
-        (upgrade(b"custom/1"), b""),
-        (upgrade(b"h2c"), b"h2c"),
-        (upgrade(b"h2c, custom/1"), b"h2c"),
-        (upgrade(b"websocket").replace(b"HTTP/1.1", b"HTTP/1.0"), b"websocket"),
-        (upgrade(b"websocket", connection=b"Connection: close"), b"websocket"),
-    ],
-)
+NOT_ASKED = {
+    "nothing was asked": (get(b"/", HOST), b"websocket"),
+    "another version": (upgrade(b"custom/1"), b"custom/2"),
+    "another protocol": (upgrade(b"custom/1"), b"websocket"),
+    "one more protocol": (upgrade(b"custom/1"), b"custom/1, websocket"),
+    "an empty name": (upgrade(b"custom/1"), b""),
+    "h2c, which never goes on": (upgrade(b"h2c"), b"h2c"),
+    "h2c from a list": (upgrade(b"h2c, custom/1"), b"h2c"),
+    "HTTP/1.0": (upgrade(b"websocket").replace(b"HTTP/1.1", b"HTTP/1.0"), b"websocket"),
+    "not named": (upgrade(b"websocket", connection=b"Connection: close"), b"websocket"),
+}
+
+
+@pytest.mark.parametrize(("request_", "granted"), NOT_ASKED.values(), ids=list(NOT_ASKED))
 def test_a_switch_to_a_protocol_not_asked_for_is_502(
     dial: Dial, origin: ScriptedOrigin, request_: bytes, granted: bytes
 ) -> None:
