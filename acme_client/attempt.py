@@ -53,7 +53,7 @@ _YOUNG = 1 / 8
 _KINDS: tuple[tuple[type[AcmeError], Failure], ...] = (
     (Unreachable, Failure.UNREACHABLE),
     (ValidationFailed, Failure.VALIDATION),
-    (BadCertificate, Failure.VALIDATION),
+    (BadCertificate, Failure.UNUSABLE),
     (GiveUp, Failure.REFUSED),
     (StoreError, Failure.STORE),
     (SettingsError, Failure.REFUSED),

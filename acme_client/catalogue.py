@@ -35,34 +35,31 @@ def inventory(store: Store, hosts: Sequence[str]) -> list[Entry]:
     return [_entry(store, normal(host)) for host in hosts]
 
 
+def described(
+    host: str,
+    pair: Pair | None,
+    *,
+    next_renewal: datetime | None = None,
+    last_error: str | None = None,
+) -> Entry:
+    """The entry of one host; without a pair, what is known without one."""
+    leaf = None if pair is None else read_chain(pair.certificate)[0]
+    return Entry(
+        host=host,
+        names=[] if leaf is None else list(subject_names(leaf)),
+        issuer=None if leaf is None else leaf.issuer.rfc4514_string(),
+        serial=None if leaf is None else f"{leaf.serial_number:x}",
+        not_before=None if pair is None else to_text(pair.not_before),
+        not_after=None if pair is None else to_text(pair.not_after),
+        next_renewal=None if next_renewal is None else to_text(next_renewal),
+        last_error=last_error,
+    )
+
+
 def _entry(store: Store, host: str) -> Entry:
     pair, state = store.load(host), store.state(host)
     planned = state.next_renewal
     dates = validity(pair)
     if planned is None and dates is not None:
         planned = due(dates, host, state.window)
-    entry = Entry(
-        host=host,
-        names=[],
-        issuer=None,
-        serial=None,
-        not_before=None,
-        not_after=None,
-        next_renewal=_text(planned),
-        last_error=state.last_error,
-    )
-    return entry if pair is None else _filled(entry, pair)
-
-
-def _filled(entry: Entry, pair: Pair) -> Entry:
-    leaf = read_chain(pair.certificate)[0]
-    entry["names"] = list(subject_names(leaf))
-    entry["issuer"] = leaf.issuer.rfc4514_string()
-    entry["serial"] = f"{leaf.serial_number:x}"
-    entry["not_before"] = _text(pair.not_before)
-    entry["not_after"] = _text(pair.not_after)
-    return entry
-
-
-def _text(moment: datetime | None) -> str | None:
-    return None if moment is None else to_text(moment)
+    return described(host, pair, next_renewal=planned, last_error=state.last_error)

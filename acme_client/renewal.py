@@ -43,6 +43,7 @@ class Failure(StrEnum):
     UNREACHABLE = "unreachable"
     TRANSIENT = "transient"
     VALIDATION = "validation"
+    UNUSABLE = "unusable"
     REFUSED = "refused"
     NAMED = "named"
     STORE = "store"
@@ -57,15 +58,17 @@ WAITS: dict[Failure, tuple[timedelta, ...]] = {
     Failure.TRANSIENT: tuple(each * MINUTE for each in (1, 2, 5, 15, 30, 60)),
     # Let's Encrypt allows five failed validations per name and hour, each attempt is up to two.
     Failure.VALIDATION: (MINUTE, 10 * MINUTE, 100 * MINUTE),
+    # Each may have cost an issuance.
+    Failure.UNUSABLE: (MINUTE, 10 * MINUTE, 100 * MINUTE, 6 * HOUR, DAY),
     Failure.REFUSED: (DAY,),
     # A full disk: looking costs nobody anything.
     Failure.STORE: tuple(timedelta(seconds=each) for each in (10, 30, 60)),
     # At least this, however soon the time is that the authority names.
     Failure.NAMED: tuple(each * MINUTE for each in (1, 2, 5, 15, 30, 60)),
     # A new certificate that is due at once: its authority says so (a revocation), or the clock is
-    # wrong. Once is right; then five in seven days, which is Let's Encrypt's limit for one set of
-    # names.
-    Failure.PREMATURE: (timedelta(0), 6 * HOUR, 48 * HOUR, 72 * HOUR),
+    # wrong. Once is right; then, with the ones before, five in seven days: Let's Encrypt's limit
+    # for one set of names.
+    Failure.PREMATURE: (timedelta(0), DAY, 3 * DAY),
 }
 # After the table of validations: an eighth of what is left, in these bounds.
 VALIDATION_LATER = (15 * MINUTE, DAY)

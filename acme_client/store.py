@@ -48,6 +48,10 @@ from .wishes import Wishes
 _LOOKS = 3
 
 
+# What tells that a host's files are those of before.
+_Signature = tuple[tuple[int, int, int] | None, ...]
+
+
 @dataclass(frozen=True)
 class _Found:
     pair: Pair
@@ -57,8 +61,12 @@ class _Found:
     @property
     def rank(self) -> tuple[datetime, datetime, bool]:
         """Newest first; of equals the one that needs no renaming."""
-        settled = self.certificate.suffix == ".pem" and self.key.suffix == ".key"
-        return self.pair.not_before, self.pair.not_after, settled
+        return self.pair.not_before, self.pair.not_after, self.settled
+
+    @property
+    def settled(self) -> bool:
+        """Whether the files have their final names."""
+        return self.certificate.suffix == ".pem" and self.key.suffix == ".key"
 
 
 class Store:
@@ -72,6 +80,7 @@ class Store:
         self.wishes = Wishes(folder / "renew")
         self._clock = clock
         self._lock = files.Lock(folder / "lock")
+        self._seen: dict[str, tuple[_Signature, _Found]] = {}
         self.set_aside: list[Path] = []
         """What `load` found unusable since somebody emptied this list."""
 
@@ -146,6 +155,7 @@ class Store:
     def keep_key(self, host: str, key: bytes) -> None:
         """Put the key of an order under way on the disk; raises StoreError."""
         with files.failures_named():
+            files.make_folder(self.folder)
             files.replace(self._path(host, ".key.new"), key)
 
     def kept_key(self, host: str) -> bytes | None:
@@ -214,10 +224,19 @@ class Store:
 
     def _newest(self, host: str) -> _Found | None:
         for _ in range(_LOOKS):
+            signature = self._signature(host)
+            seen = self._seen.get(host)
+            if seen is not None and seen[0] == signature:
+                return seen[1]
             found = self._look(host)
             if found is not None:
+                self._seen[host] = (signature, found)
                 return found
         return None
+
+    def _signature(self, host: str) -> _Signature:
+        endings = (".key", ".key.new", ".pem", ".pem.new")
+        return tuple(_stamp(self._path(host, ending)) for ending in endings)
 
     def _look(self, host: str) -> _Found | None:
         keys = self._readable(host, ".key", ".key.new")
@@ -240,8 +259,9 @@ class Store:
             for path in (certificate, unfinished, key):
                 self._put_aside(path)
             return
-        if found.key == key and found.certificate == certificate:
-            unfinished.unlink(missing_ok=True)
+        if found.settled:
+            if unfinished.exists():
+                unfinished.unlink()
             return
         found.key.replace(key)
         found.certificate.replace(certificate)
@@ -256,3 +276,11 @@ class Store:
         with suppress(OSError):
             path.rename(aside)
             self.set_aside.append(aside)
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
