@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import socket
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from proxy import VERSION, __main__
 from proxy.__main__ import main
+from proxy.local_ca import LocalAuthority
 
 Captured = pytest.CaptureFixture[str]
 
@@ -79,11 +81,20 @@ def test_check_of_whatever_bytes_is_2_without_a_traceback(
         assert line.startswith(f"{file}:")
 
 
-def test_check_tells_warnings_and_is_0(file: Path, capsys: Captured) -> None:
-    file.write_text(GOOD + "access_log: off\n")
+def test_check_tells_of_an_expired_certificate_and_is_0(
+    file: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    """It is served as it is: better than no certificate."""
+    past = datetime.now(UTC) - timedelta(days=30)
+    pair = LocalAuthority.open(tmp_path / "local-ca", now=past).issue(["a.example"], now=past)
+    (tmp_path / "a.pem").write_bytes(pair.certificate)
+    (tmp_path / "a.key").write_bytes(pair.key)
+    tls = "tls: {cert: a.pem, key: a.key}"
+    file.write_text(f"sites: {{a.example: {{to: http://127.0.0.1:1, {tls}}}}}\n")
     assert main(["check", "-c", str(file)]) == 0
     [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"{file}:2:1: ")
+    assert line.startswith(f"{file}:1:")
+    assert "warning: " in line
 
 
 def test_check_starts_and_makes_nothing(file: Path, tmp_path: Path) -> None:
