@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from acme_client import AcmeError
+
 from . import VERSION
 from .config import schema
 from .config.file import ConfigError, Loaded, data_folder, load
@@ -36,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
-    except (StartError, LocalAuthorityError) as error:
+    except (StartError, LocalAuthorityError, AcmeError) as error:
         print(f"hopward: {error}", file=sys.stderr)
         return 1
 
@@ -64,6 +66,19 @@ def _parser() -> argparse.ArgumentParser:
 
     add("schema", _schema, "print the JSON Schema of the configuration, for editors")
 
+    certs = add("certs", _certs, "show every certificate, its days left and its next renewal")
+    _takes_file(certs)
+    certs.add_argument("--json", action="store_true", help="for programs")
+
+    renew = add("renew", _renew, "renew certificates now, due or not")
+    _takes_file(renew)
+    _takes_hosts(renew)
+
+    rehearse = add("rehearse", _rehearse, "issue and renew at a staging directory, for practice")
+    _takes_file(rehearse)
+    rehearse.add_argument("--directory", metavar="URL", help="(else Let's Encrypt's staging one)")
+    _takes_hosts(rehearse)
+
     trust = add("trust", _trust, "let this machine trust the local authority")
     _takes_file(trust)
     trust.add_argument("--uninstall", action="store_true", help="trust it no longer")
@@ -88,6 +103,10 @@ def _takes_local(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="for development: loopback only, certificates of a local authority, *.localhost names",
     )
+
+
+def _takes_hosts(command: argparse.ArgumentParser) -> None:
+    command.add_argument("hosts", nargs="*", metavar="HOST", help="(else every one)")
 
 
 def _count(text: str) -> int:
@@ -130,6 +149,25 @@ def _check(options: argparse.Namespace) -> int:
 def _schema(options: argparse.Namespace) -> int:
     print(json.dumps(schema(), indent=2))
     return 0
+
+
+def _certs(options: argparse.Namespace) -> int:
+    from .certificate_commands import certs
+
+    return certs(load(_file(options)).config, as_json=options.json, say=print)
+
+
+def _renew(options: argparse.Namespace) -> int:
+    from .certificate_commands import renew
+
+    return renew(load(_file(options)).config, options.hosts, say=print)
+
+
+def _rehearse(options: argparse.Namespace) -> int:
+    from .certificate_commands import rehearse
+
+    config = load(_file(options)).config
+    return rehearse(config, options.hosts, options.directory, say=print)
 
 
 def _trust(options: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from OpenSSL import SSL
 
-from acme_client.store import Store
+from acme_client import Store
 
 from .config import CertificateFiles, Config
 from .errors import StartError

@@ -7,12 +7,13 @@ runs at a lower priority, and whatever becomes of it, they serve on.
 import os
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
-from acme_client.settings import Eab, Settings
-from acme_client.store import Store
+from acme_client import Eab, Keeper, Settings, Store, Tell
 
+from .alerts import Alerts
 from .config import Config
 from .log import Log
 
@@ -37,20 +38,23 @@ def settings_of(config: Config) -> Settings:
         key_type=acme.key_type,
         eab=None if acme.eab is None else Eab(acme.eab.key_id, acme.eab.hmac_key),
         fallback=acme.fallback,
+        dns_hook=acme.dns_hook,
     )
 
 
 def run(config: Config, log: Log, *, ready: int, lifeline: int) -> None:
     """Keep the certificates until SIGTERM, or until the supervisor is gone."""
-    from acme_client.keeper import Keeper
-
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda _number, _frame: stop.set())
     threading.Thread(target=partial(_await_end, lifeline, stop), daemon=True).start()
     os.nice(_NICENESS)
     os.write(ready, b"R")
-    store = Store(config.store)
-    Keeper(settings_of(config), store, hosts_of(config), stop=stop, tell=_teller(log)).run()
+    store, hosts = Store(config.store), hosts_of(config)
+    alerts = Alerts.configured(config.alerts, config.store, log)
+    alerts.follow(store, hosts)
+    alerts.start()
+    Keeper(settings_of(config), store, hosts, stop=stop, tell=_teller(log, alerts)).run()
+    alerts.close()
 
 
 def _await_end(lifeline: int, stop: threading.Event) -> None:
@@ -58,9 +62,10 @@ def _await_end(lifeline: int, stop: threading.Event) -> None:
     stop.set()
 
 
-def _teller(log: Log) -> Callable[[str, str, Mapping[str, object]], None]:
-    def tell(event: str, host: str, details: Mapping[str, object]) -> None:
+def _teller(log: Log, alerts: Alerts) -> Tell:
+    def tell(event: str, host: str, details: Mapping[str, Any]) -> None:
         say = log.warning if "error" in details else log.info
         say(event, host=host, **details)
+        alerts.tell(event, host, details)
 
     return tell

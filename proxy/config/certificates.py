@@ -55,6 +55,9 @@ class Acme(Section):
         AfterValidator(at_least_one),
         BeforeValidator(listed),
     ] = key(("tls-alpn-01", "http-01"), "How control of a name is shown, in order.")
+    dns_hook: Annotated[tuple[Text, ...], BeforeValidator(listed)] = key(
+        (), "A program, with arguments, that sets TXT records: for wildcards, by dns-01."
+    )
     profile: Text | None = key(None, "A certificate profile, such as shortlived.")
     key_type: Literal["ecdsa-p256", "ecdsa-p384", "rsa-2048"] = key(
         "ecdsa-p256", "What key a certificate gets."

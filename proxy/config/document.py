@@ -9,6 +9,7 @@ text, in values but not in keys.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import yaml
 
@@ -114,6 +115,13 @@ class Document:
     def key_places(self) -> Iterator[Place]:
         """The place of every key, in the order of the text."""
         yield from _keys(self.values, ())
+
+    def value(self, place: Place) -> object:
+        """What stands at a place that `key_places` gave."""
+        found: Any = self.values
+        for part in place:
+            found = found[part]
+        return found
 
     def _find(self, place: Place) -> tuple[yaml.Node | None, yaml.Node]:
         key, node = None, self.root

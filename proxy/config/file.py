@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["ConfigError", "Loaded", "Problem", "load"]
 
 _NOT_YET = tuple(tuple(path.split(".")) for path in NOT_YET)
-_NO_CERTIFICATES_YET = (
-    "automatic certificates are not issued yet in this version: until then the pair <host>.pem "
-    "and <host>.key is read from the store, or use tls: internal or {cert, key}"
+_WITHOUT_DNS = (
+    "an authority certifies a wildcard by dns-01 alone: name a program in acme.dns_hook, "
+    "or use tls: {cert, key}"
 )
 # How pydantic marks a place that is a key of a mapping and not its value.
 _AT_KEY = "[key]"
@@ -65,7 +65,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ, *, local: bool = F
     warnings = [*_keys_without_effect(document), *_expired(document, path.parent, local)]
     if local:
         config = for_local_use(config, data_folder(environ))
-    warnings += _sites_without_certificate(document, config)
+    warnings += _wildcards_without_dns(document, config)
     return Loaded(config, tuple(_in_order(warnings)))
 
 
@@ -169,7 +169,8 @@ def _expired(document: Document, folder: Path, local: bool) -> Iterator[Problem]
 
 def _keys_without_effect(document: Document) -> Iterator[Problem]:
     for place in document.key_places():
-        if any(_fits(place, pattern) for pattern in _NOT_YET):
+        switched_off = document.value(place) in (None, "false", "off")
+        if not switched_off and any(_fits(place, pattern) for pattern in _NOT_YET):
             message = f"warning: {place[-1]!r} does nothing yet in this version"
             yield document.problem(place, message, at_key=True)
 
@@ -179,12 +180,11 @@ def _fits(place: Place, pattern: tuple[str, ...]) -> bool:
     return same_length and all(ask in ("*", part) for part, ask in zip(place, pattern, strict=True))
 
 
-def _sites_without_certificate(document: Document, config: Config) -> Iterator[Problem]:
+def _wildcards_without_dns(document: Document, config: Config) -> Iterator[Problem]:
     for name in _sites(document):
-        if config.sites[same_name(name)].tls == "acme":
-            message = f"warning: {_NO_CERTIFICATES_YET}"
-            yield document.problem(("sites", name), message, at_key=True)
-            return
+        site = same_name(name)
+        if site[:2] == "*." and config.sites[site].tls == "acme" and not config.acme.dns_hook:
+            yield document.problem(("sites", name), f"warning: {_WITHOUT_DNS}", at_key=True)
 
 
 def _sites(document: Document) -> tuple[str, ...]:

@@ -40,8 +40,6 @@ from .values import (
 
 NOT_YET = (
     "listen.admin",
-    "acme",
-    "alerts",
     "access_log",
     "limits.connections_per_ip",
     "sites.*.basic_auth",

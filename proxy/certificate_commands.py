@@ -1,0 +1,100 @@
+"""`hopward certs`, `renew` and `rehearse`: certificates on a person's word.
+
+Law: these ask and show; it is `acme_client` that does, beside a running proxy or without one.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from acme_client import LETS_ENCRYPT_STAGING, Entry, Store, inventory
+from acme_client import rehearse as rehearse_at
+from acme_client import renew_now as renew_at
+from acme_client.catalogue import described
+from acme_client.pair import read_pair
+
+from .config import CertificateFiles, Config
+from .errors import StartError
+from .issuing import hosts_of, settings_of
+
+Say = Callable[[str], None]
+
+
+def certs(config: Config, *, as_json: bool, say: Say) -> int:
+    """Show every certificate that is not the local authority's."""
+    entries = [*inventory(Store(config.store), hosts_of(config)), *_own(config)]
+    if as_json:
+        say(json.dumps(entries, indent=2))
+    else:
+        for line in table(entries, datetime.now(UTC)):
+            say(line)
+    return 0
+
+
+def renew(config: Config, hosts: Sequence[str], say: Say) -> int:
+    """Renew now, due or not; 1 with the authority's words where one fails."""
+    chosen = _chosen(config, hosts)
+    return _tell(renew_at(settings_of(config), Store(config.store), chosen), "renewed", say)
+
+
+def rehearse(config: Config, hosts: Sequence[str], directory: str | None, say: Say) -> int:
+    """A full issuance and a renewal at a staging directory; no live certificate is touched."""
+    settings = replace(settings_of(config), directory=directory or LETS_ENCRYPT_STAGING, eab=None)
+    outcomes = rehearse_at(settings, Store(config.store), _chosen(config, hosts))
+    return _tell(outcomes, "issued and renewed, rehearsed", say)
+
+
+def table(entries: Iterable[Entry], now: datetime) -> list[str]:
+    """The entries for people: a line each, under a heading. Pure."""
+    rows = [("HOST", "DAYS LEFT", "NEXT RENEWAL", "ISSUER", "LAST ERROR")]
+    for entry in entries:
+        next_renewal = (entry["next_renewal"] or "-").replace("T", " ")[:16]
+        rows.append(
+            (
+                entry["host"],
+                _days_left(entry, now),
+                next_renewal,
+                entry["issuer"] or "-",
+                entry["last_error"] or "-",
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, widths)) for row in rows]
+    return [line.rstrip() for line in lines]
+
+
+def _days_left(entry: Entry, now: datetime) -> str:
+    if entry["not_after"] is None:
+        return "none yet"
+    left = datetime.fromisoformat(entry["not_after"]) - now
+    return f"{left.total_seconds() / 86400:.1f}"
+
+
+def _own(config: Config) -> Iterable[Entry]:
+    """The certificates that the operator gives as files."""
+    for name, site in config.sites.items():
+        if isinstance(site.tls, CertificateFiles):
+            try:
+                pair = read_pair(site.tls.cert.read_bytes(), site.tls.key.read_bytes(), name)
+            except (OSError, ValueError):
+                pair = None
+            yield described(name, pair)
+
+
+def _chosen(config: Config, hosts: Sequence[str]) -> list[str]:
+    known = hosts_of(config)
+    wanted = [host.lower().removesuffix(".") for host in hosts]
+    for host in wanted:
+        if host not in known:
+            have = ", ".join(known) or "none"
+            raise StartError(f"{host} is no site with `tls: acme`; those are: {have}")
+    return wanted or known
+
+
+def _tell(outcomes: Iterable[tuple[str, str | None]], done: str, say: Say) -> int:
+    failed = 0
+    for host, error in outcomes:
+        failed += error is not None
+        say(f"{host}: {done}" if error is None else f"{host}: {error}")
+    return 1 if failed else 0
