@@ -18,7 +18,7 @@ import ssl
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
@@ -208,7 +208,8 @@ class _Call:
         try:
             connection.request(self._method, self._target(), self._body, self._fields)
             response = connection.getresponse()
-            body = self._read(response)
+            with closing(response):
+                body = self._read(response)
         except BaseException:
             connection.close()
             raise
