@@ -36,8 +36,8 @@ IN_DANGER, WELL = "certificate-in-danger", "certificate-well"
 REPEATED_AFTER = timedelta(days=1)
 # Seconds between attempts at a sink that does not take anything; the last one is repeated.
 PAUSES = (10.0, 60.0, 300.0, 900.0, 1800.0, 3600.0)
-FILE = "alerts.json"
-"""In the store's folder: what each sink was told last."""
+FILE = ".alerts.json"
+"""In the store's folder: what each sink was told last. No host's file begins with a dot."""
 # How often the wall clock is looked at: it can be set while a thread sleeps.
 _GLANCE = 60.0
 _LONGEST_ERROR = 2000

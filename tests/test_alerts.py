@@ -271,7 +271,7 @@ def test_closing_waits_no_longer_than_it_is_told(scene: Scene) -> None:
 def test_a_restart_repeats_nothing(scene: Scene) -> None:
     scene.remember_danger()
     scene.danger()
-    wait_for(lambda: (scene.folder / "alerts.json").exists())
+    wait_for(lambda: (scene.folder / ".alerts.json").exists())
     scene.restart()
     scene.hears((IN_DANGER, HOST))
 
@@ -292,7 +292,7 @@ def test_a_danger_that_was_not_delivered_before_a_restart_is_delivered_after_it(
 
 def test_what_became_well_while_nobody_told_is_told_at_the_next_start(scene: Scene) -> None:
     scene.danger()
-    wait_for(lambda: (scene.folder / "alerts.json").exists())
+    wait_for(lambda: (scene.folder / ".alerts.json").exists())
     scene.restart()
     scene.hears((IN_DANGER, HOST), (WELL, HOST))
 
@@ -300,7 +300,7 @@ def test_what_became_well_while_nobody_told_is_told_at_the_next_start(scene: Sce
 def test_a_danger_that_lasts_is_heard_of_again_on_the_next_day(scene: Scene) -> None:
     scene.remember_danger()
     scene.danger()
-    wait_for(lambda: (scene.folder / "alerts.json").exists())
+    wait_for(lambda: (scene.folder / ".alerts.json").exists())
     scene.now += REPEATED_AFTER
     scene.restart()
     scene.hears((IN_DANGER, HOST), (IN_DANGER, HOST))
@@ -308,7 +308,7 @@ def test_a_danger_that_lasts_is_heard_of_again_on_the_next_day(scene: Scene) -> 
 
 def test_a_host_that_was_taken_out_is_heard_of_no_more(scene: Scene) -> None:
     scene.danger()
-    wait_for(lambda: (scene.folder / "alerts.json").exists())
+    wait_for(lambda: (scene.folder / ".alerts.json").exists())
     scene.now += REPEATED_AFTER
     scene.alerts.follow(scene.store, ["other.example.com"])
     scene.danger("other.example.com")
@@ -318,7 +318,7 @@ def test_a_host_that_was_taken_out_is_heard_of_no_more(scene: Scene) -> None:
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"sink": {"a": 1}}', b"\xff"])
 def test_a_damaged_memory_costs_a_repetition_at_most(scene: Scene, content: bytes) -> None:
     scene.alerts.close(30)
-    (scene.folder / "alerts.json").write_bytes(content)
+    (scene.folder / ".alerts.json").write_bytes(content)
     scene.restart()
     scene.danger()
     scene.hears((IN_DANGER, HOST))
@@ -326,6 +326,6 @@ def test_a_damaged_memory_costs_a_repetition_at_most(scene: Scene, content: byte
 
 def test_what_was_told_is_nobody_elses_to_read(scene: Scene) -> None:
     scene.danger()
-    file = scene.folder / "alerts.json"
+    file = scene.folder / ".alerts.json"
     wait_for(file.exists)
     assert file.stat().st_mode & 0o777 == 0o600
