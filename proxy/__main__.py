@@ -14,6 +14,7 @@ from pathlib import Path
 from acme_client import AcmeError
 
 from . import VERSION
+from .archive import BackupError
 from .config import schema
 from .config.file import ConfigError, Loaded, data_folder, load
 from .errors import StartError
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
-    except (StartError, LocalAuthorityError, AcmeError) as error:
+    except (StartError, LocalAuthorityError, AcmeError, BackupError) as error:
         print(f"hopward: {error}", file=sys.stderr)
         return 1
 
@@ -78,6 +79,15 @@ def _parser() -> argparse.ArgumentParser:
     _takes_file(rehearse)
     rehearse.add_argument("--directory", metavar="URL", help="(else Let's Encrypt's staging one)")
     _takes_hosts(rehearse)
+
+    backup = add("backup", _backup, "put all that disaster recovery needs into one archive")
+    _takes_file(backup)
+    backup.add_argument("archive", type=Path, metavar="OUT.tar.gz")
+
+    restore = add("restore", _restore, "put back what a backup holds")
+    _takes_file(restore)
+    restore.add_argument("archive", type=Path, metavar="IN.tar.gz")
+    restore.add_argument("--force", action="store_true", help="replace what is there")
 
     trust = add("trust", _trust, "let this machine trust the local authority")
     _takes_file(trust)
@@ -168,6 +178,24 @@ def _rehearse(options: argparse.Namespace) -> int:
 
     config = load(_file(options)).config
     return rehearse(config, options.hosts, options.directory, say=print)
+
+
+def _backup(options: argparse.Namespace) -> int:
+    from .backup import back_up
+
+    file = _file(options)
+    for left_out in back_up(file, load(file).config.store, options.archive):
+        print(f"left out: {left_out}", file=sys.stderr)
+    return 0
+
+
+def _restore(options: argparse.Namespace) -> int:
+    from .backup import restore
+
+    restored = restore(options.archive, _file(options), force=options.force)
+    for path in restored.files:
+        print(path)
+    return 0
 
 
 def _trust(options: argparse.Namespace) -> int:

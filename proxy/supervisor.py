@@ -29,7 +29,7 @@ from .worker import Doors, Plan
 BACKOFF = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
 _SOUND = 60.0
 _NO_DOORS = Doors((), ())
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 # What a worker may take beyond `drain` before it is killed.
 _GRACE = 5.0
 
@@ -142,6 +142,7 @@ class Supervisor:
         signal.set_wakeup_fd(-1)
         # A terminal sends Ctrl-C to all of us; the supervisor passes it on as SIGTERM.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
@@ -204,6 +205,10 @@ class Supervisor:
             self._reap()
         elif number in (signal.SIGTERM, signal.SIGINT):
             self._stop()
+        elif number == signal.SIGHUP:
+            self.log.warning(
+                "no-reload", message="the configuration is read at start only: restart"
+            )
 
     def _stop(self) -> None:
         """Drain; when asked a second time, end at once."""
