@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from proxy.config import Config
+from proxy.demo.http import Place
 from proxy.demo.launcher import (
     Upstream,
     announcement,
@@ -27,7 +28,6 @@ from proxy.demo.launcher import (
     trust_command,
     vacant,
 )
-from proxy.demo.http import Place
 from tests.demo_client import PATIENCE
 from tests.programs import Program, alive, children, free_port, wait_for
 
