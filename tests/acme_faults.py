@@ -63,9 +63,9 @@ def hang(visit: Visit) -> None:
 
 
 def drip(visit: Visit) -> None:
-    """A byte a second: no read ever times out."""
+    """A byte now and then: no read ever times out."""
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 3600\r\n\r\n"
-    visit.drip(head + b" " * 3600, 1.0)
+    visit.drip(head + b" " * 3600, 0.1)
 
 
 def without_nonce(visit: Visit) -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from tests import acme_faults as faults
 from tests.e2e.certificates.earlier import DAY
 from tests.e2e.certificates.lab import Lab
 from tests.pebble import needs_pebble
@@ -54,12 +55,14 @@ def test_a_clock_that_was_ahead_and_is_right_again_orders_nothing_more(lab: Lab)
 
 
 def test_a_wait_begun_by_a_clock_far_ahead_ends_when_the_clock_is_right(lab: Lab) -> None:
+    limited = faults.problem(429, "rateLimited", "too many", retry_after="3600")
+    lab.shim.on("newOrder", limited, times=1)
     keeper = lab.keeper()
     lab.clock.jump(100 * DAY)
-    with lab.shim.away():
-        lab.tick(keeper)
+    lab.tick(keeper)
     lab.clock.jump(-100 * DAY)
     lab.tick(keeper)
+    assert lab.served() is None
     lab.clock.pass_by(HOUR)
     lab.tick(keeper)
     assert lab.served() is not None
