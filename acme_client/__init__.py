@@ -26,6 +26,8 @@ The map, in import order; a module imports only what stands above it.
     memory       a host's state while it is worked on
     issuer       one certificate from one authority
     attempt      every authority in order, and what is remembered
+    information  when authorities want certificates renewed
+    crew         several hosts at once
     keeper       the loop
     catalogue    what there is
     renewals     now, or as a rehearsal

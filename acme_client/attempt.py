@@ -6,7 +6,6 @@ Law: an attempt never raises but Stopped; its outcome is in the host's memory, o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -157,11 +156,13 @@ class Attempts:
             return
         if isinstance(error, Unreachable):
             before = self._outages.get(directory)
-            self._outages[directory] = self._trouble(error, before, present)
+            # Hosts that found out at the same time found out once.
+            if before is None or before.wait.over(self._desk.clock()):
+                self._outages[directory] = self._trouble(error, before, present)
             return
         self._outages.pop(directory, None)
         trouble = self._trouble(error, memory.state.troubles.get(directory), present)
-        _write(memory, memory.state.with_trouble(directory, trouble))
+        memory.note(memory.state.with_trouble(directory, trouble))
 
     def _trouble(self, error: Exception, before: Trouble | None, present: Pair | None) -> Trouble:
         now, kind = self._desk.clock(), _kind(error)
@@ -187,7 +188,7 @@ class Attempts:
             challenge=state.challenge,
             failed_validations=state.failed_validations,
         )
-        _write(memory, fresh)
+        memory.note(fresh)
         details = {
             "directory": directory,
             "not_before": to_text(pair.not_before),
@@ -200,7 +201,7 @@ class Attempts:
         since = state.failing_since
         since = now if since is None or since > now else since
         again = self.allowed_at(memory, now)
-        _write(memory, replace(state, last_error=error, failing_since=since, next_renewal=again))
+        memory.note(replace(state, last_error=error, failing_since=since, next_renewal=again))
         self._tell(Event.FAILED, memory.host, {"error": error, "next_attempt": to_text(again)})
         return error
 
@@ -221,9 +222,3 @@ def _was_young(state: State, dates: Validity, now: datetime) -> bool:
     if state.issued is None:
         return False
     return timedelta(0) <= now - state.issued < dates.lifetime * _YOUNG
-
-
-def _write(memory: Memory, state: State) -> None:
-    """Remember; on a disk that cannot be written the memory of this process has to do."""
-    with suppress(StoreError):
-        memory.put(state)

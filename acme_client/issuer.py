@@ -97,13 +97,15 @@ class _Issuance:
     def run(self) -> Pair:
         self._store.probe()
         self._network.open()
-        sign_in(self._network, self._store, self._settings)
+        with self._store.registering:
+            sign_in(self._network, self._store, self._settings)
         try:
             return self._attempt()
         except AccountGone:
             # The authority was reset: same key, new account, and the old orders are gone.
             self._memory.update(order=None)
-            register(self._network, self._store, self._settings)
+            with self._store.registering:
+                register(self._network, self._store, self._settings)
             return self._attempt()
 
     def _attempt(self) -> Pair:

@@ -15,28 +15,25 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from .attempt import Attempts, Event, Tell, validity
-from .errors import AcmeError, Stopped, StoreError
+from .crew import AT_ONCE, together
+from .errors import Stopped, StoreError
+from .information import Inquiries, poll_soon
 from .issuer import Desk
 from .memory import Memory
 from .names import normal
 from .pair import Pair
 from .renewal import (
-    ARI_POLL,
     FAILING_FOR_TOO_LONG,
     HOUR,
-    Failure,
     Validity,
-    Window,
     due,
     in_danger,
     jumped,
-    next_poll,
 )
 from .settings import Settings
 from .state import State
@@ -73,14 +70,20 @@ class Keeper:
         tell: Tell = tell_nobody,
         deadline: float = DEADLINE,
         chance: Callable[[], float] = random.random,
+        at_once: int = AT_ONCE,
+        reloaded: bool = False,
     ) -> None:
+        """`tell` is called from one thread at a time; `reloaded` says that a person wanted this
+        start, so that what an authority refused for good is tried again."""
         self._store = store
         self._clock = clock
         self._monotonic = monotonic
         self._stop = stop or threading.Event()
-        self._tell = tell
+        self._tell = _one_at_a_time(tell)
         self._deadline = deadline
         self._chance = chance
+        self._at_once = at_once
+        self._forgiving = reloaded
         self._memories: dict[str, Memory] = {}
         self._wanted: tuple[Settings, Sequence[str]] | None = None
         self._store_trouble: str | None = None
@@ -118,10 +121,14 @@ class Keeper:
         self._take_over()
         self._compare_clocks()
         self._grant_wishes()
-        for host in self._by_urgency():
-            self._look_after(host)
+        due_now = self._due_now()
+        if due_now:
+            together(self._attempt, due_now, self._at_once)
+            self._watch_store()
         for host in self._hosts:
-            self._ask_for_window(host)
+            self._review(host)
+        for host in self._hosts:
+            self._inquiries.ask(self._memory(host), self._store.load(host))
         return self._until_next()
 
     # ---- the frame of a tick
@@ -130,6 +137,7 @@ class Keeper:
         self._hosts = list(dict.fromkeys(normal(host) for host in hosts))
         self._desk = Desk(settings, self._store, self._clock, self._stop, self._deadline)
         self._attempts = Attempts(self._desk, self._tell)
+        self._inquiries = Inquiries(self._desk, self._chance)
 
     def _take_over(self) -> None:
         """Go on with what `reload` brought."""
@@ -140,7 +148,8 @@ class Keeper:
         known = self._memories.items()
         self._memories = {host: memory for host, memory in known if host in self._hosts}
         for host in self._hosts:
-            _forgive(self._memory(host))
+            memory = self._memory(host)
+            memory.note(memory.state.forgiven())
 
     def _lead(self) -> bool:
         """Whether this process keeps the store."""
@@ -167,6 +176,7 @@ class Keeper:
         self._seen = (now, ticks)
         if jumped(wall, elapsed):
             self._attempts.clock_set()
+            self._inquiries.clock_set()
             self._tell(Event.CLOCK_SET, "", {"seconds": (wall - elapsed).total_seconds()})
 
     def _grant_wishes(self) -> None:
@@ -178,12 +188,17 @@ class Keeper:
             error = self._attempts.run(self._memory(host), self._load(host), forced=True)
             self._store.wishes.answer(wished, error)
 
-    def _by_urgency(self) -> list[str]:
-        return sorted(self._hosts, key=self._urgency)
+    def _due_now(self) -> list[str]:
+        """Hosts without a certificate first, then those whose certificate ends first."""
+        return [host for host in sorted(self._hosts, key=self._ends) if self._is_due(host)]
 
-    def _urgency(self, host: str) -> datetime:
+    def _ends(self, host: str) -> datetime:
         pair = self._load(host)
         return _LONG_AGO if pair is None else pair.not_after
+
+    def _is_due(self, host: str) -> bool:
+        now = self._clock()
+        return now >= self._planned(host, self._store.load(host), now)
 
     def _until_next(self) -> float:
         now = self._clock()
@@ -206,10 +221,15 @@ class Keeper:
         memory = self._memories.get(host)
         if memory is None:
             memory = self._memories[host] = Memory(self._store, host)
-            # A restart may follow a repair or a revocation: ask soon.
-            _write(memory, replace(memory.state, next_poll=_earlier_poll(memory.state)))
-        _write(memory, _on_this_clock(memory.state, self._clock()))
+            memory.note(self._at_the_start(memory.state))
+        memory.note(_on_this_clock(memory.state, self._clock()))
         return memory
+
+    def _at_the_start(self, state: State) -> State:
+        fingerprint = self._desk.settings.fingerprint
+        if self._forgiving or state.settings != fingerprint:
+            state = replace(state.forgiven(), settings=fingerprint)
+        return poll_soon(state)
 
     def _load(self, host: str) -> Pair | None:
         pair = self._store.load(host)
@@ -219,16 +239,17 @@ class Keeper:
             self._tell(Event.SET_ASIDE, host, {"files": files})
         return pair
 
-    def _look_after(self, host: str) -> None:
-        memory, pair = self._memory(host), self._load(host)
-        now = self._clock()
-        if now >= self._planned(host, pair, now):
-            self._attempts.run(memory, pair)
-            self._watch_store()
-            pair, now = self._load(host), self._clock()
-        elif pair is None or now >= self._due(host, pair):
+    def _attempt(self, host: str) -> None:
+        if self._stop.is_set():
+            raise Stopped
+        self._attempts.run(self._memory(host), self._store.load(host))
+
+    def _review(self, host: str) -> None:
+        """What is planned, and whether it has to be worried about."""
+        memory, pair, now = self._memory(host), self._load(host), self._clock()
+        if pair is None or now >= self._due(host, pair):
             self._note_outage(memory)
-        _write(memory, replace(memory.state, next_renewal=self._planned(host, pair, now)))
+        memory.note(replace(memory.state, next_renewal=self._planned(host, pair, now)))
         self._judge(memory, pair)
 
     def _due(self, host: str, pair: Pair) -> datetime:
@@ -245,14 +266,14 @@ class Keeper:
         error = self._attempts.outage()
         if error is not None:
             since = memory.state.failing_since or self._clock()
-            _write(memory, replace(memory.state, last_error=error, failing_since=since))
+            memory.note(replace(memory.state, last_error=error, failing_since=since))
 
     def _judge(self, memory: Memory, pair: Pair | None) -> None:
         """Raise the alert when the host is in danger, and take it back when it is well."""
         reason = self._danger(memory.state, validity(pair))
         if (reason is not None) == memory.state.in_danger:
             return
-        _write(memory, replace(memory.state, in_danger=reason is not None))
+        memory.note(replace(memory.state, in_danger=reason is not None))
         details = {"not_after": None if pair is None else to_text(pair.not_after)}
         if reason is None:
             self._tell(Event.WELL, memory.host, details)
@@ -288,48 +309,15 @@ class Keeper:
                 self._tell(Event.STORE_TROUBLE, "", {"error": trouble})
         self._store_trouble = trouble
 
-    # ---- renewal information
 
-    def _ask_for_window(self, host: str) -> None:
-        """Learn when the authority wants the certificate renewed; every failure is no answer."""
-        memory, pair, now = self._memory(host), self._store.load(host), self._clock()
-        directory = memory.state.directory or self._desk.settings.directory
-        if pair is None or now >= pair.not_after or not _poll_due(memory.state, now):
-            return
-        if self._attempts.outage() is not None:
-            return
-        try:
-            suggestion = self._brief_desk(pair).suggestion(directory, pair)
-        except Stopped:
-            raise
-        except AcmeError:
-            _write(memory, replace(memory.state, polled=now, next_poll=now + _ARI_AGAIN))
-            return
-        window, again = memory.state.window, None
-        if suggestion is not None:
-            start, end, again = suggestion
-            if window is None or not window.same(start, end):
-                window = Window.draw(start, end, self._chance())
-        _write(
-            memory,
-            replace(memory.state, window=window, polled=now, next_poll=next_poll(again, now)),
-        )
+def _one_at_a_time(tell: Tell) -> Tell:
+    lock = threading.Lock()
 
-    def _brief_desk(self, pair: Pair) -> Desk:
-        """A desk that does not wait so long that a short certificate could expire meanwhile."""
-        lifetime = (pair.not_after - pair.not_before).total_seconds()
-        return replace(self._desk, deadline=min(_ARI_DEADLINE, max(0.5, lifetime / 20)))
+    def told(event: str, host: str, details: Mapping[str, Any]) -> None:
+        with lock:
+            tell(event, host, details)
 
-
-def _poll_due(state: State, now: datetime) -> bool:
-    """Also when the plan lies further ahead than any plan can: the clock was set back."""
-    _, longest = ARI_POLL
-    return state.next_poll is None or not now < state.next_poll <= now + longest
-
-
-def _earlier_poll(state: State) -> datetime | None:
-    shortest, _ = ARI_POLL
-    return None if state.polled is None else state.polled + shortest
+    return told
 
 
 def _on_this_clock(state: State, now: datetime) -> State:
@@ -340,18 +328,3 @@ def _on_this_clock(state: State, now: datetime) -> State:
     }
     pause = None if state.pause is None else state.pause.seen_at(now)
     return replace(state, troubles=troubles, pause=pause)
-
-
-def _forgive(memory: Memory) -> None:
-    """Forget what only a person could change; a time that an authority named stays."""
-    kept = {
-        directory: trouble
-        for directory, trouble in memory.state.troubles.items()
-        if trouble.kind not in (Failure.REFUSED, Failure.VALIDATION)
-    }
-    _write(memory, replace(memory.state, troubles=kept))
-
-
-def _write(memory: Memory, state: State) -> None:
-    with suppress(StoreError):
-        memory.put(state)

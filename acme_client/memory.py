@@ -7,8 +7,10 @@ read-only store the waits of `renewal` hold all the same, for as long as the pro
 from __future__ import annotations
 
 import dataclasses
+from contextlib import suppress
 from typing import Any
 
+from .errors import StoreError
 from .state import State
 from .store import Store
 
@@ -30,3 +32,8 @@ class Memory:
         if state != self.state:
             self.state = state
             self._store.save_state(self.host, state)
+
+    def note(self, state: State) -> None:
+        """Replace the state; where it cannot be written down, this process' memory has to do."""
+        with suppress(StoreError):
+            self.put(state)

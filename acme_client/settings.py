@@ -5,6 +5,7 @@ Law: values only. Nothing here is read from a file or checked against the networ
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,3 +45,8 @@ class Settings:
     def directories(self) -> tuple[str, ...]:
         """Every directory once, in the order in which they are tried."""
         return tuple(dict.fromkeys((self.directory, *self.fallback)))
+
+    @property
+    def fingerprint(self) -> str:
+        """The same text for the same settings, and nothing of them can be read in it."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:16]

@@ -18,6 +18,7 @@ from .times import from_text, to_text
 VALIDATION_WINDOW = timedelta(hours=1)
 # Let's Encrypt's limit per name and hour.
 MOST_FAILED_VALIDATIONS = 5
+_PERSONAL = (Failure.REFUSED, Failure.VALIDATION)
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class State:
     """How many certificates in a row were due again when they came."""
     pause: Wait | None = None
     """Between premature renewals."""
+    settings: str | None = None
+    """Which settings the troubles were met with: others are worth another try."""
     challenge: str | None = None
     """The one that is tried first."""
     window: Window | None = None
@@ -75,6 +78,14 @@ class State:
         if trouble is not None:
             troubles[directory] = trouble
         return replace(self, troubles=troubles)
+
+    def forgiven(self) -> State:
+        """The state without the troubles that only a person could end: a person has been at work.
+
+        A time that an authority named stays, and so does what it cost.
+        """
+        kept = {key: each for key, each in self.troubles.items() if each.kind not in _PERSONAL}
+        return replace(self, troubles=kept)
 
     def validations_left(self, now: datetime) -> int:
         """How many may fail yet within the hour."""
@@ -119,6 +130,7 @@ def _plain(state: State) -> dict[str, Any]:
         "issued": _moment(state.issued),
         "premature": state.premature,
         "pause": _plain_wait(state.pause),
+        "settings": state.settings,
         "challenge": state.challenge,
         "window": _plain_window(state.window),
         "next_poll": _moment(state.next_poll),
@@ -148,7 +160,9 @@ def _plain_trouble(trouble: Trouble) -> dict[str, Any]:
     return {**vars(trouble), "wait": _plain_wait(trouble.wait)}
 
 
-def _parsed(plain: dict[str, Any]) -> State:
+def _parsed(found: dict[str, Any]) -> State:
+    """A field that an earlier version did not write has its default."""
+    plain = {**_plain(State()), **found}
     window, order, pause = plain["window"], plain["order"], plain["pause"]
     return State(
         next_renewal=_optional(plain["next_renewal"]),
@@ -159,6 +173,7 @@ def _parsed(plain: dict[str, Any]) -> State:
         issued=_optional(plain["issued"]),
         premature=_count(plain["premature"]),
         pause=None if pause is None else _wait(pause),
+        settings=_text(plain["settings"]),
         challenge=_text(plain["challenge"]),
         window=None if window is None else _window(window),
         next_poll=_optional(plain["next_poll"]),

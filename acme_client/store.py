@@ -28,6 +28,7 @@ after a rename; it looks again then.
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -79,6 +80,8 @@ class Store:
         self.answers = answers or Answers(folder / "challenges")
         self.wishes = Wishes(folder / "renew")
         self._clock = clock
+        self.registering = threading.Lock()
+        """Held while an account is looked up or made."""
         self._lock = files.Lock(folder / "lock")
         self._seen: dict[str, tuple[_Signature, _Found]] = {}
         self.set_aside: list[Path] = []

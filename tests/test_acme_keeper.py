@@ -67,7 +67,14 @@ class World:
     def monotonic(self) -> float:
         return self.passed.total_seconds()
 
-    def keeper(self, *hosts: str, store: Store | None = None, **wanted: Any) -> Keeper:
+    def keeper(
+        self,
+        *hosts: str,
+        store: Store | None = None,
+        at_once: int = 1,
+        reloaded: bool = False,
+        **wanted: Any,
+    ) -> Keeper:
         return Keeper(
             Settings(directory=FIRST, **wanted),
             store or self.store,
@@ -76,6 +83,8 @@ class World:
             monotonic=self.monotonic,
             tell=lambda event, host, details: self.told.append((event, host, details)),
             chance=lambda: 0.5,
+            at_once=at_once,
+            reloaded=reloaded,
         )
 
     def live(self, keeper: Keeper, span: timedelta, *, step: timedelta = timedelta(0)) -> None:
@@ -137,7 +146,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     world = World(tmp_path / "store")
     desk = type("Desk", (ScriptedDesk,), {"world": world})
     monkeypatch.setattr("acme_client.keeper.Desk", desk)
-    monkeypatch.setattr("acme_client.keeper.Keeper._brief_desk", lambda keeper, _: keeper._desk)
+    monkeypatch.setattr("acme_client.information.brief", lambda desk, _: desk)
     monkeypatch.setattr("acme_client.renewals.Desk", desk)
     yield world
     world.store.release_lock()
@@ -384,7 +393,7 @@ def test_the_time_in_a_window_is_drawn_once(world: World) -> None:
     drawn: set[object] = set()
     for _ in range(5):
         keeper = world.keeper()
-        keeper._chance = lambda: len(drawn) / 5
+        keeper._inquiries._chance = lambda: len(drawn) / 5
         keeper.tick()
         drawn.add(world.store.state(HOST).window)
         world.passed += DAY
@@ -489,6 +498,50 @@ def test_another_authority_in_the_settings_issues_the_next_certificate(world: Wo
     keeper.reload(Settings(directory=SECOND), [HOST])
     world.live(keeper, 65 * DAY, step=HOUR)
     assert [directory for _, directory, _ in world.issued] == [FIRST, SECOND]
+
+
+def test_other_settings_at_a_restart_are_worth_another_try(world: World) -> None:
+    world.script = lambda directory, host: GiveUp("this contact is no address")
+    for email in ("wrong", "wrong", "right@example.com"):
+        world.keeper(email=email).tick()
+    assert len(world.orders) == 2
+
+
+def test_a_restart_that_a_person_wanted_is_worth_another_try(world: World) -> None:
+    world.script = lambda directory, host: GiveUp("CAA forbids it")
+    for reloaded in (False, False, True):
+        world.keeper(reloaded=reloaded).tick()
+    assert len(world.orders) == 2
+
+
+# ---- many hosts
+
+
+def test_a_slow_host_does_not_keep_the_others_waiting(world: World) -> None:
+    hosts = [f"host{number}.example.com" for number in range(4)]
+    meeting = threading.Barrier(len(hosts))
+
+    def all_at_once(directory: str, host: str) -> IssueError | None:
+        meeting.wait(10)
+        return None
+
+    world.script = all_at_once
+    world.keeper(*hosts, at_once=4).tick()
+    assert sorted(host for _, _, host in world.issued) == hosts
+    assert not [thread for thread in threading.enumerate() if "acme-host" in thread.name]
+
+
+def test_an_authority_in_trouble_is_not_asked_for_each_hosts_window(world: World) -> None:
+    hosts = [f"host{number}.example.com" for number in range(5)]
+    asked = []
+
+    def silent() -> Suggestion | None:
+        asked.append(world.passed)
+        raise Retry("no complete answer within 10 s")
+
+    world.suggestion = silent
+    world.live(world.keeper(*hosts), 5 * MINUTE)
+    assert len(asked) == 1
 
 
 # ---- several processes

@@ -334,10 +334,14 @@ def test_a_state_survives_its_file(state: State) -> None:
     assert State.from_json(state.to_json()) == state
 
 
-@given(some.binary() | some.sampled_from([b"{}", b"[]", b"null", b"5"]))
+@given(some.binary() | some.sampled_from([b"[]", b"null", b"5", b'{"premature": -1}']))
 def test_what_is_no_state_is_a_value_error(content: bytes) -> None:
     with pytest.raises(ValueError, match="no state"):
         State.from_json(content)
+
+
+def test_a_state_of_an_earlier_version_is_still_a_state() -> None:
+    assert State.from_json(b'{"last_error": "timeout"}') == State(last_error="timeout")
 
 
 def test_at_most_five_validations_fail_within_an_hour() -> None:
