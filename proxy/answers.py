@@ -60,10 +60,18 @@ def redirect_answer(location: bytes, *, date: bytes, close: bool, bodiless: bool
     return answer + (b"" if bodiless else body)
 
 
-def content_answer(content: bytes, *, date: bytes, close: bool, bodiless: bool) -> bytes:
-    """A 200 with these bytes as they are."""
-    lines = b"Content-Type: application/octet-stream\r\nContent-Length: %d\r\n" % len(content)
-    answer = _answer("200 OK", lines, date, close=close)
+def content_answer(
+    content: bytes,
+    *,
+    date: bytes,
+    close: bool,
+    bodiless: bool,
+    status: int = 200,
+    kind: bytes = b"application/octet-stream",
+) -> bytes:
+    """A response with these bytes as they are; `kind` is their media type."""
+    lines = b"Content-Type: %b\r\nContent-Length: %d\r\n" % (kind, len(content))
+    answer = _answer(f"{status} {phrase(status)}", lines, date, close=close)
     return answer + (b"" if bodiless else content)
 
 

@@ -3,19 +3,25 @@
 Law: a site without a usable certificate has none; the others are untouched by that.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from cryptography import x509
 from OpenSSL import SSL
 
 from acme_client import Store
+from acme_client.names import file_stem
 
 from .config import CertificateFiles, Config
 from .errors import StartError
 from .local_ca import LocalAuthority, Pair, renewal_due
 from .routing import Site, Table
 from .tls import ACME, site_context
+
+# What comes of bytes that are no certificate, no key, or do not belong together.
+_UNUSABLE = (ValueError, TypeError, SSL.Error)
 
 
 class Certificates:
@@ -29,11 +35,13 @@ class Certificates:
         self._aliases = aliases
         self._store = Store(config.store)
         self._generation = self._store.generation()
-        self._local_folder = config.store / "local-ca"
+        self._folder = config.store
         self._authority: LocalAuthority | None = None
         self._pairs: dict[str, Pair] = {}
-        self._issued: dict[Site, bytes] = {}
+        # Of each file that was loaded from the store, so that the others need not be read again.
+        self._seen: dict[Site, tuple[int, int] | None] = {}
         self._contexts: dict[Site, SSL.Context] = {}
+        self._ends: dict[Site, datetime] = {}
         for site in table.sites.values():
             self._load(site)
 
@@ -50,6 +58,21 @@ class Certificates:
     def http_token(self, token: str) -> bytes | None:
         """What to answer an authority that asks for a token (RFC 8555 §8.3); None: unknown."""
         return self._store.http_token(token)
+
+    def ends(self) -> Iterator[tuple[str, datetime]]:
+        """When the certificate of each host ends that has one."""
+        return ((site.name, end) for site, end in self._ends.items())
+
+    def troubles(self, now: datetime) -> list[str]:
+        """What is wrong with the certificates, a line each; empty when all is well."""
+        lines = []
+        for site in self._table.sites.values():
+            end = self._ends.get(site)
+            if end is None:
+                lines.append(f"{site.name}: there is no certificate yet")
+            elif end <= now:
+                lines.append(f"{site.name}: the certificate ended at {end:%Y-%m-%dT%H:%M:%SZ}")
+        return lines
 
     def look_again(self) -> None:
         """Take what has come into the store since the last look: one stat() where nothing has."""
@@ -72,29 +95,49 @@ class Certificates:
         if tls == "internal":
             self._sign(site, datetime.now(UTC))
         elif isinstance(tls, CertificateFiles):
-            self._contexts[site] = _read(site.name, tls.cert, tls.key)
+            self._load_files(site, tls)
         else:
             self._load_from_store(site)
 
+    def _load_files(self, site: Site, files: CertificateFiles) -> None:
+        try:
+            self._serve(site, files.cert.read_bytes(), files.key.read_bytes())
+        except OSError as error:
+            problem = f"cannot read {error.filename}: {error.strerror}"
+            raise StartError(f"{site.name}: {problem}") from error
+        except _UNUSABLE as error:
+            problem = f"{files.cert} and {files.key} are no usable pair"
+            raise StartError(f"{site.name}: {problem}") from error
+
     def _load_from_store(self, site: Site) -> None:
+        seen = _identity(self._folder / f"{file_stem(site.name)}.pem")
+        if seen is not None and seen == self._seen.get(site):
+            return
         pair = self._store.load(site.name)
-        if pair is not None and pair.certificate != self._issued.get(site):
-            self._contexts[site] = site_context(pair.certificate, pair.key)
-            self._issued[site] = pair.certificate
+        if pair is None:
+            return
+        # What OpenSSL refuses is no reason not to serve the others, or what was served before.
+        with suppress(*_UNUSABLE):
+            self._serve(site, pair.certificate, pair.key)
+            self._seen[site] = seen
+
+    def _serve(self, site: Site, certificate: bytes, key: bytes) -> None:
+        self._contexts[site] = site_context(certificate, key)
+        self._ends[site] = x509.load_pem_x509_certificate(certificate).not_valid_after_utc
 
     def _sign(self, site: Site, now: datetime) -> None:
         if self._authority is None:
-            self._authority = LocalAuthority.open(self._local_folder, now=now)
+            self._authority = LocalAuthority.open(self._folder / "local-ca", now=now)
         names = [site.name, *(alias for alias, name in self._aliases.items() if name == site.name)]
         pair = self._authority.issue(names, now=now)
         self._pairs[site.name] = pair
-        self._contexts[site] = site_context(pair.certificate, pair.key)
+        self._serve(site, pair.certificate, pair.key)
 
 
-def _read(host: str, certificate: Path, key: Path) -> SSL.Context:
+def _identity(file: Path) -> tuple[int, int] | None:
+    """What changes when a file is replaced; None when there is none."""
     try:
-        return site_context(certificate.read_bytes(), key.read_bytes())
-    except OSError as error:
-        raise StartError(f"{host}: cannot read {error.filename}: {error.strerror}") from error
-    except (ValueError, TypeError, SSL.Error) as error:
-        raise StartError(f"{host}: {certificate} and {key} are no usable pair") from error
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino

@@ -8,8 +8,9 @@ by the next.
 import errno
 import socket
 from collections.abc import Sequence
+from pathlib import Path
 
-from .config import Address
+from .config import Address, UnixPath
 from .errors import StartError
 
 # Linux cuts it to net.core.somaxconn, 4096 by default since 5.4.
@@ -36,6 +37,43 @@ def open_doors(addresses: Sequence[Address], workers: int) -> list[list[socket.s
     return bound
 
 
+def open_admin_door(place: Address | UnixPath | None) -> list[socket.socket]:
+    """The one socket of the admin listener, or none. Raises StartError naming the place."""
+    if place is None:
+        return []
+    if isinstance(place, Address):
+        return open_doors([place], 1)[0]
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        _make_room(place.path)
+        sock.bind(str(place.path))
+        # Who may connect to a unix socket may write to it.
+        place.path.chmod(0o660)
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise StartError(f"cannot listen on unix:{place.path}: {_why_not_there(error)}") from error
+    sock.setblocking(False)
+    return [sock]
+
+
+def _make_room(path: Path) -> None:
+    """Remove the socket of a process that is gone; raises OSError where somebody listens."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except FileNotFoundError:
+            return
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+    raise OSError(errno.EADDRINUSE, "another program listens there")
+
+
+def _why_not_there(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
+
+
 def show(address: Address) -> str:
     """An address as it is written in the configuration."""
     return (
@@ -46,7 +84,9 @@ def show(address: Address) -> str:
 
 
 def name_of(sock: socket.socket) -> str:
-    """The address a socket is bound to."""
+    """The address a socket is bound to, as it is written in the configuration."""
+    if sock.family == socket.AF_UNIX:
+        return f"unix:{sock.getsockname()}"
     host, port = sock.getsockname()[:2]
     return show(Address(host, port))
 

@@ -5,20 +5,23 @@ runs at a lower priority, and whatever becomes of it, they serve on.
 """
 
 import os
+import select
 import signal
 import threading
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from acme_client import Eab, Keeper, Settings, Store, Tell
+from acme_client import Eab, Event, Keeper, Settings, Store, Tell
 
 from .alerts import Alerts
 from .config import Config
 from .log import Log
+from .tally import Tally
 
 # Traffic goes first when both want the same core.
 _NICENESS = 5
+RESULTS = ("success", "failure")
 
 
 def hosts_of(config: Config) -> list[str]:
@@ -42,8 +45,11 @@ def settings_of(config: Config) -> Settings:
     )
 
 
-def run(config: Config, log: Log, *, ready: int, lifeline: int) -> None:
-    """Keep the certificates until SIGTERM, or until the supervisor is gone."""
+def run(config: Config, log: Log, renewals: Tally, *, ready: int, lifeline: int) -> None:
+    """Keep the certificates until SIGTERM, or until the supervisor is gone.
+
+    `renewals` counts how attempts end, by (host, one of RESULTS).
+    """
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda _number, _frame: stop.set())
     threading.Thread(target=partial(_await_end, lifeline, stop), daemon=True).start()
@@ -53,19 +59,24 @@ def run(config: Config, log: Log, *, ready: int, lifeline: int) -> None:
     alerts = Alerts.configured(config.alerts, config.store, log)
     alerts.follow(store, hosts)
     alerts.start()
-    Keeper(settings_of(config), store, hosts, stop=stop, tell=_teller(log, alerts)).run()
+    Keeper(settings_of(config), store, hosts, stop=stop, tell=_teller(log, alerts, renewals)).run()
     alerts.close()
 
 
 def _await_end(lifeline: int, stop: threading.Event) -> None:
-    os.read(lifeline, 1)
+    # Not read: the workers' loops have made their shared end one that does not block.
+    select.select([lifeline], [], [])
     stop.set()
 
 
-def _teller(log: Log, alerts: Alerts) -> Tell:
+def _teller(log: Log, alerts: Alerts, renewals: Tally) -> Tell:
+    results = dict(zip((Event.ISSUED, Event.FAILED), RESULTS, strict=True))
+
     def tell(event: str, host: str, details: Mapping[str, Any]) -> None:
         say = log.warning if "error" in details else log.info
         say(event, host=host, **details)
+        if event in results:
+            renewals.add((host, results[Event(event)]))
         alerts.tell(event, host, details)
 
     return tell

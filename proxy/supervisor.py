@@ -13,14 +13,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 
 from . import issuing, worker
 from .certificates import Certificates
 from .config import Config, local_names
-from .doors import name_of, open_doors
+from .doors import name_of, open_admin_door, open_doors
 from .log import Log
 from .notify import notify
 from .routing import Table
+from .tally import Tally
 from .tls import Base
 from .worker import Doors, Plan
 
@@ -28,7 +30,7 @@ from .worker import Doors, Plan
 # once, then ever longer, so that one that cannot live does not eat the machine.
 BACKOFF = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
 _SOUND = 60.0
-_NO_DOORS = Doors((), ())
+_NO_DOORS = Doors()
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 # What a worker may take beyond `drain` before it is killed.
 _GRACE = 5.0
@@ -54,10 +56,6 @@ class _Seat:
     start_at: float = 0.0
     ready: int = -1
     serving: bool = False
-
-    def close_doors(self) -> None:
-        for door in (*self.doors.https, *self.doors.http):
-            door.close()
 
 
 @dataclass
@@ -97,25 +95,28 @@ class Supervisor:
         workers = _usable_cpus() if config.workers == "auto" else config.workers
         aliases = local_names(config.sites) if self.local else {}
         table = Table(config.sites, aliases)
-        return Plan(config, table, Certificates(config, table, aliases), Base(), workers)
+        renewals = Tally(product(issuing.hosts_of(config), issuing.RESULTS))
+        certificates = Certificates(config, table, aliases)
+        return Plan(config, table, certificates, Base(), workers, renewals)
 
     def _take_seats(self, plan: Plan) -> None:
         listen = self.config.listen
         https = open_doors(listen.https, plan.workers)
         http = open_doors(listen.http, plan.workers)
-        for each in zip(https, http, strict=True):
+        admin = [open_admin_door(listen.admin), *[()] * (plan.workers - 1)]
+        for each in zip(https, http, admin, strict=True):
             doors = Doors(*each)
             job = partial(self._be_worker, plan, doors)
             self._workers.append(_Seat(job, doors))
         if issuing.hosts_of(self.config):
             # Load, listen, then talk to the authority: it may be down, and nobody waits for it.
-            self._issuer = _Seat(self._be_issuer, start_at=math.inf)
+            self._issuer = _Seat(partial(self._be_issuer, plan), start_at=math.inf)
 
     def _be_worker(self, plan: Plan, doors: Doors, ready: int) -> None:
         worker.run(plan, doors, self.log, ready=ready, lifeline=self._lifeline)
 
-    def _be_issuer(self, ready: int) -> None:
-        issuing.run(self.config, self.log, ready=ready, lifeline=self._lifeline)
+    def _be_issuer(self, plan: Plan, ready: int) -> None:
+        issuing.run(self.config, self.log, plan.renewals, ready=ready, lifeline=self._lifeline)
 
     def _start_due(self) -> None:
         now = time.monotonic()
@@ -149,7 +150,7 @@ class Supervisor:
         os.close(self._lifeline_end)
         for other in self._seats:
             if other is not seat:
-                other.close_doors()
+                other.doors.close()
         try:
             seat.job(ready)
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends this process alone
@@ -195,6 +196,7 @@ class Supervisor:
             "ready",
             https=[name_of(door) for door in first.https],
             http=[name_of(door) for door in first.http],
+            admin=[name_of(door) for door in first.admin],
             workers=len(self._workers),
             pid=os.getpid(),
         )
@@ -219,7 +221,7 @@ class Supervisor:
             drain = self.config.timeouts.drain
             self._kill_at = math.inf if drain is None else time.monotonic() + drain + _GRACE
             for seat in self._workers:
-                seat.close_doors()
+                seat.doors.close()
         self._signal_all(signal.SIGTERM)
 
     def _signal_all(self, number: signal.Signals) -> None:

@@ -9,20 +9,23 @@ import os
 import signal
 import socket
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import uvloop
 
+from .admin import administering
 from .certificates import Certificates
 from .config import Config
 from .doors import BACKLOG
 from .downstream import Downstream
 from .listener import Listener
 from .log import Log
-from .redirect import Redirect
+from .plain import PlainConnection
+from .redirect import redirecting
 from .routing import Table
+from .tally import Tally
 from .tls import Base, silence_refusals
 
 # A leaf of the local authority lives for days; looked at this often it is never late.
@@ -40,13 +43,20 @@ class Plan(NamedTuple):
     certificates: Certificates
     base: Base
     workers: int
+    renewals: Tally
 
 
 class Doors(NamedTuple):
-    """The listening sockets of one worker."""
+    """The listening sockets of one worker; the first one has the admin listener's too."""
 
-    https: Sequence[socket.socket]
-    http: Sequence[socket.socket]
+    https: Sequence[socket.socket] = ()
+    http: Sequence[socket.socket] = ()
+    admin: Sequence[socket.socket] = ()
+
+    def close(self) -> None:
+        """Listen no more, as far as this process is concerned."""
+        for door in (*self.https, *self.http, *self.admin):
+            door.close()
 
 
 def run(plan: Plan, doors: Doors, log: Log, *, ready: int, lifeline: int) -> None:
@@ -72,7 +82,7 @@ async def _serve(plan: Plan, doors: Doors, log: Log, ready: int, lifeline: int) 
     plan.base.choose = plan.certificates.context
     plan.base.challenge = plan.certificates.challenge
     listener = Listener(plan.config, plan.table, plan.base.context, workers=plan.workers)
-    servers = await _open(loop, listener, plan.certificates, doors)
+    servers = await _open(loop, listener, plan, doors)
     fresh = loop.create_task(_keep_fresh(plan.certificates))
     os.write(ready, b"R")
     await stop.wait()
@@ -80,27 +90,27 @@ async def _serve(plan: Plan, doors: Doors, log: Log, ready: int, lifeline: int) 
     loop.add_signal_handler(signal.SIGTERM, listener.abort)
     for server in servers:
         server.close()
-    for door in (*doors.https, *doors.http):
-        door.close()
+    doors.close()
     await listener.drain()
     fresh.cancel()
 
 
 async def _open(
-    loop: asyncio.AbstractEventLoop, listener: Listener, certificates: Certificates, doors: Doors
+    loop: asyncio.AbstractEventLoop, listener: Listener, plan: Plan, doors: Doors
 ) -> list[asyncio.Server]:
     port = doors.https[0].getsockname()[1]
-    servers = [
-        await loop.create_server(lambda: Downstream(listener), sock=door, backlog=BACKLOG)
-        for door in doors.https
+    redirect = redirecting(listener, port, plan.certificates.http_token)
+    admin = administering(listener, plan.certificates, plan.renewals)
+    behind: list[tuple[Sequence[socket.socket], Callable[[], asyncio.Protocol]]] = [
+        (doors.https, lambda: Downstream(listener)),
+        (doors.http, lambda: PlainConnection(listener, redirect)),
+        (doors.admin, lambda: PlainConnection(listener, admin, limited=False)),
     ]
-    servers += [
-        await loop.create_server(
-            lambda: Redirect(listener, port, certificates.http_token), sock=door, backlog=BACKLOG
-        )
-        for door in doors.http
+    return [
+        await loop.create_server(connection, sock=door, backlog=BACKLOG)
+        for sockets, connection in behind
+        for door in sockets
     ]
-    return servers
 
 
 def _tell(log: Log, context: dict[str, Any]) -> None:

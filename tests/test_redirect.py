@@ -8,7 +8,8 @@ from OpenSSL import SSL
 from proxy.config import Config
 from proxy.head import read_request
 from proxy.listener import Listener
-from proxy.redirect import Redirect, location_of
+from proxy.plain import PlainConnection
+from proxy.redirect import location_of, redirecting
 from proxy.routing import Table
 from tests.playbook import Wire, on_stage, stage
 
@@ -62,7 +63,8 @@ def connected(**config: object) -> Wire:
     written = Config.model_validate({"sites": sites, **config})
     listener = Listener(written, Table(written.sites), SSL.Context(SSL.TLS_METHOD), workers=1)
     wire = Wire()
-    wire.protocol = redirect = Redirect(listener, 443, {"known": b"known.print"}.get)
+    answers = redirecting(listener, 443, {"known": b"known.print"}.get)
+    wire.protocol = redirect = PlainConnection(listener, answers)
     redirect.connection_made(wire)
     return wire
 
@@ -73,8 +75,8 @@ def status_of(wire: Wire) -> int:
     return int(answer[:3])
 
 
-def redirect_of(wire: Wire) -> Redirect:
-    assert isinstance(wire.protocol, Redirect)
+def redirect_of(wire: Wire) -> PlainConnection:
+    assert isinstance(wire.protocol, PlainConnection)
     return wire.protocol
 
 

@@ -39,7 +39,6 @@ from .values import (
 )
 
 NOT_YET = (
-    "listen.admin",
     "access_log",
     "limits.connections_per_ip",
     "sites.*.basic_auth",

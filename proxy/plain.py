@@ -1,0 +1,116 @@
+"""A connection without TLS to something that the proxy answers itself: port 80, the admin listener.
+
+Law: no request is ever forwarded from here.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable
+from typing import cast
+
+from .answers import error_answer
+from .errors import ClientError
+from .fields import persistent
+from .head import HeadBuffer, RequestHead, read_request
+from .listener import LINGER_SECONDS, Listener
+
+Respond = Callable[[RequestHead, bool], bytes]
+"""(request, is this the last answer?) -> the whole answer. Raises ClientError."""
+
+
+class PlainConnection(asyncio.Protocol):
+    """A client of `respond`. `limited`: it counts against the limit of connections."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, listener: Listener, respond: Respond, *, limited: bool = True) -> None:
+        self._listener = listener
+        self._respond = respond
+        self._limited = limited
+        self._loop = asyncio.get_running_loop()
+        self._heads = HeadBuffer(listener.limits.request_head, skip_blank=True)
+        self._ended = False
+        self.deadline = math.inf
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        refused = self._limited and self._listener.full
+        self._listener.joined(self)
+        self._wait(self._listener.timeouts.request_head)
+        if refused:
+            self._refuse(ClientError(503, "too many connections are open"))
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            while not self._ended and (head := self._heads.take(data)) is not None:
+                data = b""
+                self._answer(read_request(head))
+        except ClientError as error:
+            self._refuse(error)
+        except ValueError as error:
+            status = {"line": 414, "head": 431}.get(str(error), 400)
+            self._refuse(ClientError(status, "the request head is malformed or too long"))
+
+    def pause_writing(self) -> None:
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self.transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._listener.parted(self)
+
+    def expired(self) -> None:
+        """The deadline has passed: for a request's head, for the next one, or for the end."""
+        if self._ended:
+            self.transport.abort()
+        elif self._heads.data:
+            self._refuse(ClientError(408, "the request head did not come in time"))
+        else:
+            self._ended = True
+            self.transport.close()
+
+    def drain(self) -> None:
+        """Answers are given at once, so nothing is under way."""
+        self._end()
+
+    def abort(self) -> None:
+        """End at once."""
+        self.transport.abort()
+
+    def _answer(self, request: RequestHead) -> None:
+        bodiless = request.framing.length == 0
+        close = not (bodiless and persistent(request.version, request.fields))
+        try:
+            if request.method in (b"CONNECT", b"TRACE"):
+                raise ClientError(405, "this method is not served")
+            answer = self._respond(request, close)
+        except ClientError as error:
+            answer = self._error_answer(error, close=close, bodiless=request.method == b"HEAD")
+        self.transport.write(answer)
+        self._wait(self._listener.timeouts.keepalive)
+        if close:
+            self._end()
+
+    def _error_answer(self, error: ClientError, *, close: bool, bodiless: bool) -> bytes:
+        return error_answer(
+            error,
+            request_id=self._listener.next_request_id(),
+            date=self._listener.date,
+            close=close,
+            bodiless=bodiless,
+        )
+
+    def _refuse(self, error: ClientError) -> None:
+        self.transport.write(self._error_answer(error, close=True, bodiless=False))
+        self._end()
+
+    def _end(self) -> None:
+        """Say no more; hear the client out for a moment, so that no reset eats the answer."""
+        if not self._ended:
+            self._ended = True
+            self.transport.write_eof()
+            self._wait(LINGER_SECONDS)
+
+    def _wait(self, seconds: float | None) -> None:
+        self.deadline = math.inf if seconds is None else self._loop.time() + seconds
