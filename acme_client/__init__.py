@@ -21,6 +21,7 @@ The map, in import order; a module imports only what stands above it.
     account      the account, made once
     ari          renewal information (RFC 9773)
     dns          TXT records by a program of the operator's
+    lexicon_hook  such a program for the providers that dns-lexicon speaks to
     proof        an answer put where the authority looks, and taken away
     order        the steps of one order
     memory       a host's state while it is worked on
