@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -35,21 +34,27 @@ with open(pathlib.Path(__file__).with_name("said"), "a") as said:
 """
 
 
-@pytest.fixture
-def own(authority: Authority, names: NameServer, tmp_path: Path) -> Iterator[AcmeShim]:
-    """A CA of the test's own, since its validation ports are the proxy's listeners."""
-    with Pebble(tmp_path / "ca", authority, names=names) as ca, AcmeShim(ca, authority) as shim:
+@pytest.fixture(scope="module")
+def own(
+    authority: Authority, names: NameServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AcmeShim]:
+    """A CA of the tests' own, since its validation ports are the proxy's listeners."""
+    folder = tmp_path_factory.mktemp("pebble")
+    with Pebble(folder, authority, names=names) as ca, AcmeShim(ca, authority) as shim:
         yield shim
 
 
-@pytest.fixture
-def served(own: AcmeShim, names: NameServer, tmp_path: Path) -> Iterator[Served]:
+@pytest.fixture(scope="module")
+def served(
+    own: AcmeShim, names: NameServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
     """A proxy for the wildcard, with a program that sets TXT records."""
-    hook = tmp_path / "hook.py"
+    folder = tmp_path_factory.mktemp("wildcard")
+    hook = folder / "hook.py"
     hook.write_text(HOOK % {"management": names.management})
     program = [sys.executable, str(hook)]
-    config = configuration(own, tmp_path, [WILDCARD], challenges=["dns-01"], dns_hook=program)
-    with Served(tmp_path, config) as proxy:
+    config = configuration(own, folder, [WILDCARD], dns_hook=program)
+    with Served(folder, config) as proxy:
         visitor = Visitor(proxy.https, VISITED[0], own.pebble.root())
         wait_for(visitor.is_welcome, 15, what="the wildcard's certificate")
         yield proxy
@@ -75,10 +80,8 @@ def test_the_files_of_a_wildcard_have_an_underscore_for_the_asterisk(served: Ser
     assert files == {f"_.{DOMAIN}{ending}" for ending in (".pem", ".key", ".json")}
 
 
-def test_the_record_is_set_for_the_validation_and_taken_away_after_it(
-    served: Served, tmp_path: Path
-) -> None:
-    said = (tmp_path / "said").read_text().splitlines()
+def test_the_record_is_set_for_the_validation_and_taken_away_after_it(served: Served) -> None:
+    said = (served.folder / "said").read_text().splitlines()
     assert said == [f"present {record_name(WILDCARD)}", f"cleanup {record_name(WILDCARD)}"]
 
 
