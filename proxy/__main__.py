@@ -14,11 +14,9 @@ from pathlib import Path
 from acme_client import AcmeError
 
 from . import VERSION
-from .archive import BackupError
 from .config import schema
 from .config.file import ConfigError, Loaded, data_folder, load
-from .errors import StartError
-from .local_ca import LocalAuthorityError
+from .errors import OperatorError
 from .log import LEVELS, Log
 
 Command = Callable[[argparse.Namespace], int]
@@ -39,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
-    except (StartError, LocalAuthorityError, AcmeError, BackupError) as error:
+    except (OperatorError, AcmeError) as error:
         print(f"hopward: {error}", file=sys.stderr)
         return 1
 
@@ -88,6 +86,13 @@ def _parser() -> argparse.ArgumentParser:
     _takes_file(restore)
     restore.add_argument("archive", type=Path, metavar="IN.tar.gz")
     restore.add_argument("--force", action="store_true", help="replace what is there")
+
+    take_over = add("import", _import, "take over certificates and account of another program")
+    _takes_file(take_over)
+    take_over.add_argument("kind", choices=("certbot", "caddy", "pingoo"), metavar="PROGRAM")
+    take_over.add_argument(
+        "source", type=Path, metavar="PATH", help="its folder; it is not changed"
+    )
 
     trust = add("trust", _trust, "let this machine trust the local authority")
     _takes_file(trust)
@@ -195,6 +200,18 @@ def _restore(options: argparse.Namespace) -> int:
     restored = restore(options.archive, _file(options), force=options.force)
     for path in restored.files:
         print(path)
+    return 0
+
+
+def _import(options: argparse.Namespace) -> int:
+    from acme_client import Store
+
+    from .issuing import hosts_of
+    from .takeover import take_over
+
+    config = load(_file(options)).config
+    for taken in take_over(options.kind, options.source, hosts_of(config), Store(config.store)):
+        print(taken)
     return 0
 
 

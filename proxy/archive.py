@@ -28,6 +28,7 @@ from acme_client.errors import StoreError
 from acme_client.times import to_text, utc_now
 
 from . import VERSION
+from .errors import OperatorError
 
 MANIFEST, CONFIGURATION = "manifest.json", "hopward.yml"
 # Ten thousand hosts with RSA chains are a quarter of this.
@@ -40,7 +41,7 @@ _NAMES = re.compile(
 )
 
 
-class BackupError(Exception):
+class BackupError(OperatorError):
     """A backup cannot be made, or not be put back: one line that says why and what to do."""
 
 

@@ -123,6 +123,8 @@ def _contents_of(folder: Path) -> tuple[dict[str, bytes], tuple[str, ...]]:
             contents[f"store/{stem}.json"] = replace(state, order=None).to_json()
     if accounts := store.accounts():
         contents[_ACCOUNTS] = (json.dumps(accounts, indent=2, sort_keys=True) + "\n").encode()
+    elif (folder / "acme.json").exists():
+        left_out.append(f"the accounts: none can be read in {folder / 'acme.json'}")
     root = _local_authority(folder / "local-ca")
     try:
         _check(root, {})
@@ -137,11 +139,11 @@ def _hosts(folder: Path) -> set[str]:
     hosts = set()
     with suppress(FileNotFoundError):
         for path in folder.iterdir():
-            if path.suffix in _HOST_FILES and path.name not in _OTHERS:
+            if path.suffix in _HOST_FILES:
                 # What cannot be read must not be missing from a backup without a word.
                 with suppress(FileNotFoundError):
                     path.open("rb").close()
-                hosts.add(_host(path.stem))
+                hosts.add(None if path.name in _OTHERS else _host(path.stem))
     return {host for host in hosts if host is not None}
 
 

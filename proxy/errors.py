@@ -26,5 +26,9 @@ class UpstreamError(Exception):
         self.reason = reason
 
 
-class StartError(Exception):
-    """The machine's fault: the proxy cannot start (port taken, key unreadable)."""
+class OperatorError(Exception):
+    """What whoever runs hopward can mend: told in one line, never with a traceback; exit code 1."""
+
+
+class StartError(OperatorError):
+    """The proxy cannot start: a port is taken, a key cannot be read."""

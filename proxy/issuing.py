@@ -32,11 +32,12 @@ def hosts_of(config: Config) -> list[str]:
 def settings_of(config: Config) -> Settings:
     """What the configuration says of certificate authorities."""
     acme = config.acme
+    by_hook = ("dns-01",) if acme.dns_hook else ()
     return Settings(
         directory=acme.directory,
         email=acme.email,
         ca_bundle=acme.ca_bundle,
-        challenges=acme.challenges,
+        challenges=(*acme.challenges, *by_hook),
         profile=acme.profile,
         key_type=acme.key_type,
         eab=None if acme.eab is None else Eab(acme.eab.key_id, acme.eab.hmac_key),

@@ -30,6 +30,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from .errors import OperatorError
+
 ROOT_LIFETIME = timedelta(days=3652)
 ROOT_RENEWED_BEFORE_END = timedelta(days=30)
 # A week: long enough to survive a suspended laptop over a few days, and far below the 825 days
@@ -41,7 +43,7 @@ BACKDATED = timedelta(minutes=5)
 HOSTNAME_SHOWN = 35
 
 
-class LocalAuthorityError(Exception):
+class LocalAuthorityError(OperatorError):
     """The authority's files cannot be used: the message names the file and what to do."""
 
 

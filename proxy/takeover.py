@@ -19,6 +19,7 @@ from acme_client.state import State
 from acme_client.store import Store
 from acme_client.times import Clock, utc_now
 
+from .errors import OperatorError
 from .installation import give, owner_of
 from .predecessors import Account, Candidate, Found, NotThereError, caddy, certbot, pingoo
 
@@ -26,7 +27,7 @@ Kind = Literal["certbot", "caddy", "pingoo"]
 _READERS = {"certbot": certbot, "caddy": caddy, "pingoo": pingoo}
 
 
-class TakeOverError(Exception):
+class TakeOverError(OperatorError):
     """Nothing can be taken over: one line that says why and what to do."""
 
 
