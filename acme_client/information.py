@@ -68,7 +68,7 @@ class Inquiries:
 def brief(desk: Desk, present: Pair) -> Desk:
     """A desk that does not wait so long that a short certificate could expire meanwhile."""
     lifetime = (present.not_after - present.not_before).total_seconds()
-    return replace(desk, deadline=min(_DEADLINE, max(0.5, lifetime / 20)))
+    return replace(desk, deadline=min(desk.deadline, _DEADLINE, max(0.5, lifetime / 20)))
 
 
 def poll_due(state: State, now: datetime) -> bool:

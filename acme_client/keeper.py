@@ -127,8 +127,7 @@ class Keeper:
             self._watch_store()
         for host in self._hosts:
             self._review(host)
-        for host in self._hosts:
-            self._inquiries.ask(self._memory(host), self._store.load(host))
+        self._inquire()
         return self._until_next()
 
     # ---- the frame of a tick
@@ -187,6 +186,11 @@ class Keeper:
                 continue
             error = self._attempts.run(self._memory(host), self._load(host), forced=True)
             self._store.wishes.answer(wished, error)
+
+    def _inquire(self) -> None:
+        if self._attempts.outage() is None:
+            for host in self._hosts:
+                self._inquiries.ask(self._memory(host), self._store.load(host))
 
     def _due_now(self) -> list[str]:
         """Hosts without a certificate first, then those whose certificate ends first."""
