@@ -249,6 +249,18 @@ def test_a_sink_that_was_away_hears_of_what_is_so_now(scene: Scene) -> None:
     scene.hears((IN_DANGER, "other.example.com"))
 
 
+def test_a_sink_that_is_away_is_asked_ever_more_seldom(tmp_path: Path) -> None:
+    sink = Sink()
+    sink.away = True
+    alerts = Alerts({"sink": sink}, tmp_path, Log("error"), pauses=[0.01, 3600])
+    alerts.start()
+    alerts.tell(Event.DANGER, HOST, {"error": "it fails"})
+    wait_for(lambda: sink.tries >= 2)
+    alerts.tell(Event.DANGER, LAST, {"error": "it fails"})
+    alerts.close(30)
+    assert sink.tries == 2
+
+
 def test_telling_waits_for_no_sink(scene: Scene) -> None:
     scene.sink.open.clear()
     scene.danger()

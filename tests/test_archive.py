@@ -209,7 +209,7 @@ def test_a_certificate_that_is_for_another_host_is_refused(tmp_path: Path) -> No
     ("name", "content"),
     [
         ("store/acme.json", b"[]"),
-        ("store/a.example.json", b"{}"),
+        ("store/a.example.json", b"[]"),
         ("store/a.example.key", b"x"),
         ("store/a.example.pem", b"x"),
         ("store/local-ca/root.pem", b"x"),

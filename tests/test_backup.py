@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import shutil
 import threading
@@ -16,7 +18,7 @@ from acme_client.store import Store
 from proxy.archive import unpack
 from proxy.backup import BackupError, back_up
 from tests.authority import Authority
-from tests.machines import HOST, WILDCARD, Machine, with_everything
+from tests.machines import ACCOUNT, HOST, WILDCARD, Machine, with_everything
 
 
 @pytest.fixture
@@ -163,14 +165,46 @@ def test_a_broken_local_authority_is_left_out_and_named(machine: Machine, tmp_pa
     assert left_out.startswith("the local authority: ")
 
 
-def test_what_cannot_be_read_is_not_left_out_without_a_word(
-    machine: Machine, tmp_path: Path
+def test_a_local_authority_that_is_being_made_is_waited_for(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (machine.store / f"{HOST}.key").unlink()
-    (machine.store / f"{HOST}.key").symlink_to(f"{HOST}.key")
-    with pytest.raises(BackupError, match=rf"{HOST}\.key"):
+    folder, real = machine.store / "local-ca", fcntl.flock
+    key = (folder / "root.key").read_bytes()
+    (folder / "root.key").write_text("half of a k")
+
+    def flock(descriptor: int, operation: int) -> None:
+        (folder / "root.key").write_bytes(key)
+        real(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    assert back_up(machine.file, machine.store, tmp_path / "out.tar.gz") == ()
+    assert unpack(tmp_path / "out.tar.gz")[1]["store/local-ca/root.key"] == key
+
+
+@pytest.mark.parametrize("name", [f"{HOST}.key", f"{HOST}.pem", f"{HOST}.json", "acme.json"])
+def test_what_cannot_be_read_is_not_left_out_without_a_word(
+    machine: Machine, tmp_path: Path, name: str
+) -> None:
+    (machine.store / name).unlink()
+    (machine.store / name).symlink_to(name)
+    with pytest.raises(BackupError, match=name):
         back_up(machine.file, machine.store, tmp_path / "out.tar.gz")
     assert not (tmp_path / "out.tar.gz").exists()
+
+
+def test_accounts_that_are_damaged_are_taken_from_their_copy(
+    machine: Machine, tmp_path: Path
+) -> None:
+    (machine.store / "acme.json").write_text("{")
+    assert back_up(machine.file, machine.store, tmp_path / "out.tar.gz") == ()
+    assert json.loads(unpack(tmp_path / "out.tar.gz")[1]["store/acme.json"]) == ACCOUNT
+
+
+def test_accounts_that_are_lost_are_named(machine: Machine, tmp_path: Path) -> None:
+    for name in ("acme.json", "acme.json.bak"):
+        (machine.store / name).write_text("{")
+    (left_out,) = back_up(machine.file, machine.store, tmp_path / "out.tar.gz")
+    assert left_out.startswith("the accounts: ")
 
 
 def test_a_configuration_alone_can_be_backed_up(tmp_path: Path) -> None:
