@@ -188,7 +188,7 @@ def test_an_internal_certificate_is_signed_anew_with_a_third_of_its_lifetime_lef
     tmp_path: Path,
 ) -> None:
     found = certificates(tmp_path, {"a.example": "internal"})
-    later = NOW + LEAF_LIFETIME * 2 / 3 + timedelta(minutes=1)
+    later = datetime.now(UTC) + LEAF_LIFETIME * 2 / 3 + timedelta(minutes=1)
     found.renew_local(later)
     context = found.context("a.example")
     assert context is not None
