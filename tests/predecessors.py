@@ -15,8 +15,11 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from josepy.jwk import JWK
 
+from acme_client.store import Store
 from proxy.local_ca import LocalAuthority, Pair
+from proxy.takeover import Kind, Taken, take_over
 
+HOST, OTHER = "api.example.com", "grafana.example.com"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DIRECTORY = "https://acme-v02.api.letsencrypt.org/directory"
 
@@ -128,3 +131,16 @@ def pingoo_folder(folder: Path, issuer: Issuer, host: str) -> Path:
         (tls / f"{name}.pem").write_bytes(pair.certificate)
         (tls / f"{name}.key").write_bytes(pair.key)
     return tls
+
+
+def move(source: Letsencrypt | CaddyData, store: Store, *hosts: str) -> dict[str, Taken]:
+    """Take over at `NOW`; what became of each host and account."""
+    kind: Kind = "certbot" if isinstance(source, Letsencrypt) else "caddy"
+    taken = take_over(kind, source.folder, hosts or [HOST], store, clock=lambda: NOW)
+    return {each.what: each for each in taken}
+
+
+def served(store: Store, host: str = HOST) -> bytes | None:
+    """The certificate that the store has for a host."""
+    pair = store.load(host)
+    return None if pair is None else pair.certificate
