@@ -11,6 +11,7 @@ too. A thread per call is cheap here: a renewal takes a dozen calls every few we
 
 from __future__ import annotations
 
+import functools
 import http.client
 import json
 import socket
@@ -74,6 +75,20 @@ def tls_context(ca_bundle: Path | None) -> ssl.SSLContext:
     return context
 
 
+def _shared_context(ca_bundle: Path | None) -> ssl.SSLContext:
+    """One context for all attempts: reading the public roots takes as long as a whole order."""
+    try:
+        changed = None if ca_bundle is None else ca_bundle.stat().st_mtime_ns
+    except OSError:
+        return tls_context(ca_bundle)
+    return _context_as_of(ca_bundle, changed)
+
+
+@functools.lru_cache(maxsize=4)
+def _context_as_of(ca_bundle: Path | None, changed: int | None) -> ssl.SSLContext:
+    return tls_context(ca_bundle)
+
+
 class Transport:
     """Connections to authorities, kept open between the calls of one attempt."""
 
@@ -84,7 +99,7 @@ class Transport:
         deadline: float = DEADLINE,
         stop: threading.Event | None = None,
     ) -> None:
-        self._tls = tls_context(ca_bundle)
+        self._tls = _shared_context(ca_bundle)
         self._deadline = deadline
         self._stop = stop or threading.Event()
         self._kept: dict[tuple[str, str], HTTPConnection] = {}
