@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,13 +16,14 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from acme_client import Eab, Settings, Store, inventory, rehearse, renew_now
+from acme_client import Eab, Keeper, Settings, Store, inventory, rehearse, renew_now
 from acme_client.pair import make_key
 from acme_client.responder import answering
 from acme_client.state import PlacedOrder
 from tests.authority import Authority
 from tests.challenge_responder import Responder
 from tests.pebble import Behaviour, NameServer, Pebble, needs_pebble
+from tests.programs import wait_for
 
 pytestmark = needs_pebble
 HOST = "example.com"
@@ -149,6 +151,54 @@ def test_an_account_is_made_once(pebble: Pebble, store: Store) -> None:
     account = json.loads(store.folder.joinpath("acme.json").read_bytes())[pebble.directory]
     assert account["key"]["kty"] == "EC"
     assert account["uri"].startswith(pebble.directory.removesuffix("/dir"))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [None, 5, {}, {"key": None}, {"key": {"kty": "EC"}}, {"key": {"kty": "oct", "k": "AA"}}],
+)
+def test_an_account_that_cannot_be_read_is_made_anew(
+    pebble: Pebble, store: Store, entry: object
+) -> None:
+    store.folder.mkdir(mode=0o700, exist_ok=True)
+    store.save_accounts({pebble.directory: entry, "https://other.example/dir": {"key": {}}})
+    assert renew_now(settings(pebble), store, [HOST]) == [(HOST, None)]
+    assert store.accounts()["https://other.example/dir"] == {"key": {}}
+
+
+def test_a_key_whose_registration_got_lost_is_registered_again(
+    pebble: Pebble, store: Store
+) -> None:
+    renew_now(settings(pebble), store, [HOST])
+    account = store.accounts()[pebble.directory]
+    store.save_accounts({pebble.directory: {"key": account["key"]}})
+    assert renew_now(settings(pebble), store, [HOST]) == [(HOST, None)]
+    assert store.accounts()[pebble.directory] == account
+
+
+def test_a_hook_that_hangs_is_ended_when_work_is_stopped(
+    pebble: Pebble, store: Store, tmp_path: Path
+) -> None:
+    program, started = tmp_path / "hanging", tmp_path / "started"
+    lines = (
+        "#!/bin/sh",
+        f"echo $$ > {started}.new",
+        f"mv {started}.new {started}",
+        "exec sleep 60",
+    )
+    program.write_text("\n".join(lines))
+    program.chmod(0o700)
+    stop = threading.Event()
+    wanted = settings(pebble, challenges=("dns-01",), dns_hook=(str(program),))
+    keeper = Keeper(wanted, store, [HOST], stop=stop)
+    running = threading.Thread(target=keeper.run)
+    running.start()
+    wait_for(started.exists, what="the hook being called")
+    keeper.stop()
+    running.join(2)
+    assert not running.is_alive()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(started.read_text()), 0)
 
 
 def test_a_contact_is_told_and_changed(pebble: Pebble, store: Store) -> None:
