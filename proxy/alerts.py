@@ -132,7 +132,7 @@ def due(condition: Condition, told: Told | None, now: datetime) -> bool:
 def compose(host: str, condition: Condition, now: datetime) -> Message:
     """The message that tells people of a condition at `now`."""
     left = None if condition.not_after is None else condition.not_after - now
-    error = condition.last_error and condition.last_error[:_LONGEST_ERROR]
+    error = condition.last_error and _encodable(condition.last_error[:_LONGEST_ERROR])
     if condition.in_danger:
         event, text = IN_DANGER, _danger_in_words(host, condition.not_after, left, error)
         subject = f"{host}: certificate in danger, {_left_in_words(left)}"
@@ -143,6 +143,11 @@ def compose(host: str, condition: Condition, now: datetime) -> Message:
         body = f"{text}\n\nNothing is left to do."
     days = None if left is None else round(left / timedelta(days=1), 3)
     return Message(event, host, condition.not_after, days, error, text, subject, f"{body}\n")
+
+
+def _encodable(text: str) -> str:
+    """Without lone surrogates: an authority's JSON can hold them, a mail cannot."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _danger_in_words(

@@ -248,6 +248,12 @@ def test_mail_comes_with_a_subject_and_what_to_do(post: PostOffice, mailbox: Mai
     assert mail.get_content().replace("\r\n", "\n") == MESSAGE.body
 
 
+def test_whatever_an_authority_says_can_be_mailed(post: PostOffice, mailbox: Mailbox) -> None:
+    words = "\ud800 über\r\n.\r\nQUIT"
+    Mail(smtp(post.open(), tls=False))(compose(HOST, Condition(True, NOW, words), NOW))
+    assert "? über . QUIT" in mailbox.mails[0][1].get_content()
+
+
 def test_no_automatic_answer_is_asked_for(post: PostOffice, mailbox: Mailbox) -> None:
     Mail(smtp(post.open(), tls=False))(MESSAGE)
     assert mailbox.mails[0][1]["Auto-Submitted"] == "auto-generated"
