@@ -27,7 +27,7 @@ GENERATIONS = 20
 LIFETIME = 6  # seconds; half of it is left when a certificate is renewed
 WORKERS = 2
 HOSTS = ("api.example.com", "grafana.example.com")
-AWAY, PERIOD = 1.0, 3.0  # seconds the CA is away, in each so many
+AWAY, PERIOD = 0.7, 2.1  # seconds the CA is away, in each so many
 LONGEST = 85.0  # seconds for twenty generations; undisturbed it takes 45
 
 
@@ -37,11 +37,21 @@ def present(_: AcmeShim, ended: threading.Event) -> None:
 
 
 def away_a_third_of_the_time(shim: AcmeShim, ended: threading.Event) -> None:
-    """The CA refuses connections for a second in each three."""
+    """The CA refuses connections, and breaks those there are, again and again."""
     while not ended.wait(PERIOD - AWAY):
         shim.go_away()
         ended.wait(AWAY)
         shim.come_back()
+
+
+def _with_words_of(proxy: Served) -> Callable[..., None]:
+    """Let an error on the way tell what the proxy said last."""
+
+    def note(_: object, error: BaseException | None, __: object) -> None:
+        if error is not None:
+            error.add_note(proxy.stderr_text()[-4000:])
+
+    return note
 
 
 class Life:
@@ -53,6 +63,7 @@ class Life:
         authority: Authority,
         names: NameServer,
         *,
+        lifetime: int = LIFETIME,
         nonces_refused: int = 0,
         weather: Callable[[AcmeShim, threading.Event], None] = present,
     ) -> None:
@@ -60,7 +71,7 @@ class Life:
         self.issued = 0  # since the visitors came
         self.error: BaseException | None = None
         self._folder, self._authority, self._names = folder, authority, names
-        self._behaviour = Behaviour(lifetime=LIFETIME, nonces_refused=nonces_refused)
+        self._behaviour = Behaviour(lifetime=lifetime, nonces_refused=nonces_refused)
         self._weather = weather
         self._thread = threading.Thread(target=self._lived, daemon=True)
         self._thread.start()
@@ -86,6 +97,7 @@ class Life:
             shim = world.enter_context(AcmeShim(ca, self._authority))
             config = configuration(shim, self._folder, HOSTS, WORKERS)
             proxy = world.enter_context(Served(self._folder / "proxy", config))
+            world.push(_with_words_of(proxy))
             visitors = [Visitor(proxy.https, host, ca.root()) for host in HOSTS]
             for visitor in visitors:
                 wait_for(visitor.is_welcome, 30, what="every worker having the first certificate")
@@ -110,7 +122,11 @@ class Life:
 LIVES: dict[str, dict[str, Any]] = {
     "undisturbed": {},
     "with half of all nonces refused": {"nonces_refused": 50},
-    "with the CA away a third of the time": {"weather": away_a_third_of_the_time},
+    "with the CA away a third of the time": {
+        # a second more than the others: a renewal may begin when the CA has just gone
+        "lifetime": LIFETIME + 1,
+        "weather": away_a_third_of_the_time,
+    },
 }
 
 
@@ -150,6 +166,6 @@ def test_all_workers_show_a_new_certificate_within_two_seconds(life: Life) -> No
 
 
 def test_each_generation_is_issued_once(life: Life) -> None:
-    # on each host one was there before the visitors, and one may be under way at the end
+    # on each host one or two were issued before the visitors came, and the last may come unseen
     seen = sum(shown.generations for shown in life.shown)
-    assert seen - len(HOSTS) <= life.issued <= seen
+    assert seen - 2 * len(HOSTS) <= life.issued <= seen
