@@ -20,11 +20,16 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
-import dns.exception
-import dns.name
-import dns.resolver
-from lexicon.client import Client
-from lexicon.config import ConfigResolver
+try:
+    import dns.exception
+    import dns.name
+    import dns.resolver
+    from lexicon.client import Client
+    from lexicon.config import ConfigResolver
+except ImportError as error:
+    MISSING: str | None = f"{error}; pip install 'hopward[dns]'"
+else:
+    MISSING = None
 
 # Providers take seconds to minutes until the last of their name servers knows.
 LONGEST = 300.0
@@ -41,6 +46,9 @@ class NotVisibleError(Exception):
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 0, or 1 with one line on stderr."""
     chosen = _parser().parse_args(arguments)
+    if MISSING:
+        print(f"hopward-dns: {MISSING}", file=sys.stderr)
+        return 1
     # the one line is ours: what libraries warn of on the way would be taken for it
     logging.disable(logging.CRITICAL)
     try:

@@ -131,6 +131,13 @@ def test_what_is_missing_is_told_on_one_line(
     assert said.stderr.count("\n") == 1
 
 
+def test_without_lexicon_the_line_that_installs_it_is_told(zone: Zone, tmp_path: Path) -> None:
+    (tmp_path / "lexicon.py").write_text("raise ImportError('No module named lexicon')")
+    said = hook(zone, "powerdns", "present", NAME, "one", environ={"PYTHONPATH": str(tmp_path)})
+    words = "hopward-dns: No module named lexicon; pip install 'hopward[dns]'\n"
+    assert (said.returncode, said.stderr) == (1, words)
+
+
 @needs_pebble
 def test_a_wildcard_is_issued_through_a_provider(
     zone: Zone, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
