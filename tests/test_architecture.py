@@ -132,7 +132,9 @@ def test_each_promise_of_the_documentation_names_a_test() -> None:
 
 
 def test_each_test_that_the_documentation_names_exists() -> None:
-    named = [test for promise in promises() for test in named_in(promise)]
+    pages = [page.read_text("utf-8") for page in ROOT.joinpath("docs").glob("*.md")]
+    named = [test for page in pages for test in named_in(page)]
+    assert named
     assert [test for test in named if not _exists(test)] == []
 
 
