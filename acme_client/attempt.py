@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -218,7 +218,9 @@ def _in_words(error: Exception) -> str:
 
 
 def _was_young(state: State, dates: Validity, now: datetime) -> bool:
-    """Whether the certificate just replaced had been issued a moment ago."""
-    if state.issued is None:
+    """Whether the certificate just replaced had been issued a moment ago, or would have been
+    replaced earlier but for the pause after it."""
+    if state.issued is None or now < state.issued:
         return False
-    return timedelta(0) <= now - state.issued < dates.lifetime * _YOUNG
+    since = state.issued if state.pause is None else max(state.issued, state.pause.ends)
+    return now - since < dates.lifetime * _YOUNG

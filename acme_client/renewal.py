@@ -157,8 +157,9 @@ def wait(
 ) -> timedelta:
     """How long to wait after that many failures of a kind in a row (at least one).
 
-    For lifetimes of minutes and seconds never more than a twentieth of the lifetime (a quarter
-    after a premature renewal), since the tables would outlast the certificate.
+    For lifetimes of minutes and seconds never more than a twentieth of the lifetime, since the
+    tables would outlast the certificate; after a premature renewal half of it, when a certificate
+    as short is due anyway.
     """
     table = WAITS[kind]
     if kind is Failure.VALIDATION and failures > len(table):
@@ -167,7 +168,7 @@ def wait(
         planned = table[min(failures, len(table)) - 1]
     if validity is None:
         return planned
-    share = 4 if kind is Failure.PREMATURE else 20
+    share = 2 if kind is Failure.PREMATURE else 20
     return min(planned, max(SHORTEST_WAIT, validity.lifetime / share))
 
 

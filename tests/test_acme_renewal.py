@@ -112,7 +112,7 @@ def test_a_certificate_of_minutes_is_tried_again_before_it_ends(
     kind: Failure, times: int, lifetime: timedelta
 ) -> None:
     planned = wait(kind, times, validity(lifetime), BEGIN)
-    assert planned <= max(lifetime / 4, timedelta(seconds=0.5))
+    assert planned <= max(lifetime / 2, timedelta(seconds=0.5))
 
 
 def test_transient_failures_are_tried_again_after_ever_longer_waits() -> None:
