@@ -58,6 +58,10 @@ def _lines(certificates: Certificates, renewals: Tally) -> Iterable[str]:
     for host, not_after in certificates.ends():
         name = f'hopward_certificate_not_after_seconds{{host="{host}"}}'
         yield f"{name} {not_after.timestamp():.0f}\n"
+    yield "# HELP hopward_certificate_in_danger 1 while people are alerted of it.\n"
+    yield "# TYPE hopward_certificate_in_danger gauge\n"
+    for host, in_danger in certificates.dangers():
+        yield f'hopward_certificate_in_danger{{host="{host}"}} {int(in_danger)}\n'
     yield "# HELP hopward_certificate_renewals_total Attempts to get or renew a certificate.\n"
     yield "# TYPE hopward_certificate_renewals_total counter\n"
     for (host, result), count in renewals.items():

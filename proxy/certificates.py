@@ -63,6 +63,12 @@ class Certificates:
         """When the certificate of each host ends that has one."""
         return ((site.name, end) for site, end in self._ends.items())
 
+    def dangers(self) -> Iterator[tuple[str, bool]]:
+        """Whether the certificate of each host that has one automatically is in danger."""
+        for site in self._table.sites.values():
+            if site.config.tls == "acme":
+                yield site.name, self._store.state(site.name).in_danger
+
     def troubles(self, now: datetime) -> list[str]:
         """What is wrong with the certificates, a line each; empty when all is well."""
         lines = []

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
@@ -20,7 +21,7 @@ from tests.e2e.certificates.earlier import DAY, earlier
 from tests.e2e.certificates.served import Served, configuration
 from tests.e2e.certificates.visitors import Visitor
 from tests.pebble import NameServer, Pebble, needs_pebble
-from tests.programs import wait_for
+from tests.programs import free_port, wait_for
 from tests.tls_client import TLSClient
 
 pytestmark = needs_pebble
@@ -171,10 +172,21 @@ def test_people_hear_of_a_certificate_in_danger_and_when_it_is_well_again(
     (store / f"{HOST}.pem").write_bytes(pair.certificate)
     (store / f"{HOST}.key").write_bytes(pair.key)
     own.go_away()
-    config = {**configuration(own, tmp_path, [HOST]), "alerts": {"webhook": sink.url}}
+    config: dict[str, Any] = configuration(own, tmp_path, [HOST])
+    config["listen"]["admin"] = f"127.0.0.1:{(port := free_port())}"
+    config["alerts"] = {"webhook": sink.url}
     with Served(tmp_path, config):
         wait_for(sink.events, what="an alert")
         assert sink.events() == [("certificate-in-danger", HOST)]
+        assert f'hopward_certificate_in_danger{{host="{HOST}"}} 1' in metrics(port)
         own.come_back()
         wait_for(lambda: len(sink.events()) > 1, what="the word that it is well")
+        assert f'hopward_certificate_in_danger{{host="{HOST}"}} 0' in metrics(port)
+        assert f'renewals_total{{host="{HOST}",result="success"}} 1' in metrics(port)
     assert sink.events()[1:] == [("certificate-well", HOST)]
+
+
+def metrics(port: int) -> str:
+    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+        text: str = answer.read().decode()
+        return text
