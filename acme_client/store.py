@@ -83,6 +83,8 @@ class Store:
         self.registering = threading.Lock()
         """Held while an account is looked up or made."""
         self._lock = files.Lock(folder / "lock")
+        # A commit under way in one thread is not one that was cut short.
+        self._motion = threading.Lock()
         self._seen: dict[str, tuple[_Signature, _Found]] = {}
         self.set_aside: list[Path] = []
         """What `load` found unusable since somebody emptied this list."""
@@ -95,10 +97,13 @@ class Store:
         While the lock is held, an interrupted commit is finished and what is unusable is set
         aside, so that the next attempt begins clean.
         """
-        found = self._newest(host)
-        if self._lock.held:
-            with suppress(OSError):
-                self._settle(host, found)
+        if not self._lock.held:
+            found = self._newest(host)
+        else:
+            with self._motion:
+                found = self._newest(host)
+                with suppress(OSError):
+                    self._settle(host, found)
         return None if found is None else found.pair
 
     def state(self, host: str) -> State:
@@ -167,7 +172,7 @@ class Store:
 
     def commit(self, host: str, certificate: bytes) -> None:
         """Make `certificate` with the kept key the pair that is served; raises StoreError."""
-        with files.failures_named():
+        with self._motion, files.failures_named():
             files.replace(self._path(host, ".pem.new"), certificate)
             self._path(host, ".key.new").replace(self._path(host, ".key"))
             self._path(host, ".pem.new").replace(self._path(host, ".pem"))

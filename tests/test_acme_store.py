@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from hypothesis import given
@@ -156,6 +157,27 @@ def test_a_reader_finishes_nothing(store: Store) -> None:
     names = {path.name for path in store.folder.iterdir()}
     assert served(Store(store.folder)) is not None
     assert {path.name for path in store.folder.iterdir()} == names
+
+
+def test_a_look_from_another_thread_does_not_finish_a_commit_under_way(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace, looks = files.replace, list[Thread]()
+
+    def replace_and_look(path: Path, content: bytes, *, durable: bool = True) -> None:
+        replace(path, content, durable=durable)
+        if path.name.endswith(".pem.new"):
+            looks.append(Thread(target=store.load, args=(HOST,)))
+            looks[-1].start()
+            # Long enough for a look that does not wait to do its harm.
+            looks[-1].join(0.3)
+
+    monkeypatch.setattr(files, "replace", replace_and_look)
+    certificate = put(store)
+    for look in looks:
+        look.join(30)
+    assert looks
+    assert served(store) == certificate
 
 
 def test_readers_see_every_pair_whole_while_it_is_replaced(store: Store) -> None:
