@@ -52,7 +52,7 @@ def open_admin_door(place: Address | UnixPath | None) -> list[socket.socket]:
         sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
-        raise StartError(f"cannot listen on unix:{place.path}: {_why_not_there(error)}") from error
+        raise StartError(f"cannot listen on unix:{place.path}: {_in_words(error)}") from error
     sock.setblocking(False)
     return [sock]
 
@@ -70,7 +70,7 @@ def _make_room(path: Path) -> None:
     raise OSError(errno.EADDRINUSE, "another program listens there")
 
 
-def _why_not_there(error: OSError) -> str:
+def _in_words(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
@@ -146,4 +146,4 @@ def _why(error: OSError, address: Address) -> str:
         )
     if error.errno == errno.EADDRNOTAVAIL:
         return "this machine does not have that address"
-    return (error.strerror or str(error)).lower()
+    return _in_words(error)

@@ -64,8 +64,7 @@ class Base:
         self.context.set_tlsext_servername_callback(self._servername)
 
     def _servername(self, connection: SSL.Connection) -> None:
-        name = (connection.get_servername() or b"").decode("ascii", "replace")
-        name = name.lower().removesuffix(".")
+        name = _name_asked(connection)
         # OpenSSL asks for the name before it reads the protocols, so they are looked for here.
         offered = _ACME_OFFERED in (connection.get_app_data() or b"")
         context = (self.challenge(name) if offered else None) or self.choose(name)
@@ -141,8 +140,7 @@ class RecordLayer:
     @property
     def server_name(self) -> str:
         """The name asked for by SNI, lower case, without trailing dot."""
-        name = self._connection.get_servername() or b""
-        return name.decode("ascii", "replace").lower().removesuffix(".")
+        return _name_asked(self._connection)
 
     @property
     def challenged(self) -> bool:
@@ -208,6 +206,11 @@ class RecordLayer:
                 self._transport.write(self._connection.bio_read(_FLUSH))
         except SSL.WantReadError:
             return
+
+
+def _name_asked(connection: SSL.Connection) -> str:
+    name = connection.get_servername() or b""
+    return name.decode("ascii", "replace").lower().removesuffix(".")
 
 
 def _reason(error: Exception) -> str:
