@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -195,4 +196,9 @@ def keepers(proxy: Served) -> list[int]:
 
 
 def _open_files(pid: int) -> set[str]:
-    return {os.readlink(file) for file in Path(f"/proc/{pid}/fd").iterdir()}
+    files = set()
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        # Closed since it was listed: not open.
+        with suppress(FileNotFoundError):
+            files.add(os.readlink(file))
+    return files
