@@ -18,13 +18,13 @@ from .fields import persistent, trailer_lines, upgrade_asked, upgrade_granted
 from .head import HeadBuffer, RequestHead, ResponseHead, read_response
 from .hop import (
     Sender,
-    final_head,
     interim_head,
     request_after_host,
     request_line,
     switching_head,
 )
 from .listener import Listener
+from .reply import Reply
 from .routing import Route
 from .sockets import unacknowledged
 from .upstream import Pool, Upstream
@@ -72,11 +72,8 @@ class Exchange:
         self._answered = False
         # What of the body that was sent or waits to be: None when it is not, or no longer, kept.
         self._kept: bytes | None = b""
-        self._response: ResponseHead | None = None
         self._response_heads = HeadBuffer(listener.limits.response_head)
-        self._response_body: Body | None = None
-        self._chunk_out = False
-        self._persist = False
+        self._reply: Reply | None = None
         self._unsent = -1
         # Until the origin says go on, the client owes no body (RFC 9110 §10.1.1).
         self._waits = request.version == b"1.1" and bool(request.fields.values(b"expect"))
@@ -91,7 +88,7 @@ class Exchange:
     @property
     def response_begun(self) -> bool:
         """Whether the response's final head has been sent to the client."""
-        return self._response is not None
+        return self._reply is not None
 
     def begin(self, data: bytes) -> bytes:
         """Start with the bytes behind the head; returns those that belong to no part of it.
@@ -217,21 +214,22 @@ class Exchange:
     def upstream_received(self, data: bytes) -> None:
         self._answered = True
         try:
-            if self._response_body is None:
+            if self._reply is None:
                 self._read_heads(data)
             else:
-                body = self._response_body
-                self._pass_on(self._response_piece(body, data), body)
+                self._pass_on(self._reply, self._reply.read(data))
         except UpstreamError as error:
             self._failed(error)
         except ValueError:
             self._failed(UpstreamError(502, "malformed"))
 
     def upstream_ended(self) -> bool:
-        if self._response_body is not None and self._response_body.end():
-            self._finish(b"")
-        else:
-            self._failed(UpstreamError(502, "closed"))
+        try:
+            if self._reply is None:
+                raise UpstreamError(502, "closed")
+            self._pass_on(self._reply, self._reply.end())
+        except UpstreamError as error:
+            self._failed(error)
         return False
 
     def upstream_lost(self) -> None:
@@ -242,7 +240,7 @@ class Exchange:
         """Nothing has moved for as long as the configuration allows."""
         if self._still_moving():
             self._watch()
-        elif self._response is None and not self._waits_for_upstream():
+        elif self._reply is None and not self._waits_for_upstream():
             self.client_left()
             error = ClientError(408, "the request body did not come in time")
             self._client.exchange_failed(error, persist=False)
@@ -258,7 +256,7 @@ class Exchange:
             response = read_response(head, bodiless=self._request.method == b"HEAD")
             rest, self._response_heads.data = self._response_heads.data, b""
             if response.status >= 200:
-                self._begin_response(response, rest)
+                self._begin_reply(response, rest)
                 return
             if response.status == 101:
                 self._switch(response, rest)
@@ -278,70 +276,37 @@ class Exchange:
         self._upstream = None
         self._client.exchange_switched(upstream, early, protocols)
 
-    def _begin_response(self, response: ResponseHead, rest: bytes) -> None:
-        body = Body.of_response(response, self._listener.limits)
-        request = self._request
-        unsized = body.chunked or body.until_close
-        self._chunk_out = unsized and request.version == b"1.1"
-        self._persist = (
-            persistent(request.version, request.fields)
-            and self._body.done
-            and not self._listener.draining
-            and (self._chunk_out or not unsized)
-        )
-        head = final_head(
+    def _begin_reply(self, response: ResponseHead, rest: bytes) -> None:
+        reply = Reply(
+            self._request,
             response,
             self._route.rules,
-            self._listener.date,
-            chunked=self._chunk_out,
-            persist=self._persist,
-            version=request.version,
+            self._listener.limits,
+            date=self._listener.date,
+            may_persist=self._body.done and not self._listener.draining,
         )
-        payload = self._response_piece(body, rest)
-        self._response, self._response_body = response, body
-        self._pass_on(head + payload, body)
+        piece = reply.head + reply.read(rest)
+        self._reply = reply
+        self._pass_on(reply, piece)
 
-    def _response_piece(self, body: Body, data: bytes) -> bytes:
-        """What `data` holds of the body, framed for the client."""
-        payload = body.read(data)
-        return chunk(payload) if payload and self._chunk_out else payload
-
-    def _pass_on(self, piece: bytes, body: Body) -> None:
-        if body.done:
-            self._finish(piece)
-            return
+    def _pass_on(self, reply: Reply, piece: bytes) -> None:
         if piece:
             self._client.send(piece)
-        self._watch()
+        if reply.done:
+            self._finish(reply)
+        else:
+            self._watch()
 
-    def _finish(self, last: bytes) -> None:
-        """The response is complete: send its last bytes, free both connections."""
-        body, response, upstream = self._response_body, self._response, self._upstream
-        assert body is not None
-        assert response is not None
+    def _finish(self, reply: Reply) -> None:
+        """The client has its whole response: free both connections."""
+        upstream, self._upstream = self._upstream, None
         assert upstream is not None
-        if self._chunk_out:
-            dropped = self._route.rules.response_dropped
-            last += last_chunk(
-                trailer_lines(body.trailers, response.fields, dropped) if body.chunked else b""
-            )
-        if last:
-            self._client.send(last)
-        self._upstream = None
-        if self._may_reuse(response, body):
+        if self._body.done and reply.upstream_persists:
             upstream.transport.resume_reading()
             upstream.give_back()
         else:
             upstream.close()
-        self._client.exchange_ended(persist=self._persist)
-
-    def _may_reuse(self, response: ResponseHead, body: Body) -> bool:
-        return (
-            self._body.done
-            and not body.until_close
-            and not body.rest
-            and persistent(response.version, response.fields)
-        )
+        self._client.exchange_ended(persist=reply.persist)
 
     # Failures and patience.
 
@@ -357,7 +322,7 @@ class Exchange:
         )
         if upstream is not None:
             upstream.close()
-        verdict = VERDICTS[self._response is not None, repeatable]
+        verdict = VERDICTS[self._reply is not None, repeatable]
         if verdict is Verdict.RETRY_ONCE:
             self._retried = True
             self._lease()
@@ -371,7 +336,7 @@ class Exchange:
     def _watch(self) -> None:
         """Start the patience anew that fits what is being waited for."""
         timeouts = self._listener.timeouts
-        if self._response is not None:
+        if self._reply is not None:
             seconds = timeouts.response_body
         elif self._waits_for_upstream():
             seconds = timeouts.response_head
@@ -387,7 +352,7 @@ class Exchange:
 
     def _still_moving(self) -> bool:
         """Whether the peer that is slow to read has taken anything since this was last asked."""
-        if self._response is not None and not self._client.writable():
+        if self._reply is not None and not self._client.writable():
             unsent = self._client.unsent()
         elif self._upstream is not None and self._upstream_is_full():
             unsent = unacknowledged(self._upstream.transport)
