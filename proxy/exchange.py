@@ -24,10 +24,11 @@ from .hop import (
     switching_head,
 )
 from .listener import Listener
+from .pool import Pool
 from .reply import Reply
 from .routing import Route
 from .sockets import unacknowledged
-from .upstream import Pool, Upstream
+from .upstream import Upstream
 
 # RFC 9110 §9.2.2. TRACE never gets here.
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))

@@ -12,9 +12,9 @@ from OpenSSL import SSL
 
 from .clock import Clock
 from .config import Config
+from .pool import Pools
 from .routing import Table
 from .tls import RecordLayer
-from .upstream import Pools
 
 # How long an answered client may go on sending a request nobody reads: a reset would take the
 # answer from it. nginx's lingering_timeout is 5 s; RFC 9112 §9.6.

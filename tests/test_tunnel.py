@@ -6,8 +6,8 @@ import pytest
 
 from proxy.config import Origin
 from proxy.frames import close_frame
+from proxy.pool import Pool
 from proxy.tunnel import CLOSING_SECONDS, Tunnel
-from proxy.upstream import Pool
 from tests.playbook import ClientOnStage, Wire, on_stage, stage
 
 CLOSE_TO_CLIENT, CLOSE_TO_UPSTREAM_SIZE = close_frame(masked=False), 8

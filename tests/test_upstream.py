@@ -8,7 +8,8 @@ import pytest
 
 from proxy.config import Origin
 from proxy.errors import UpstreamError
-from proxy.upstream import FRESH_SECONDS, IDLE_SECONDS, Pool, Pools, Upstream
+from proxy.pool import FRESH_SECONDS, IDLE_SECONDS, Pool, Pools
+from proxy.upstream import Upstream
 from tests.playbook import Wire, on_stage, stage
 
 A = Origin("http", "127.0.0.1", 1)

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from proxy.config import Origin
+from proxy.dialer import RESOLVE_SECONDS
 from proxy.errors import UpstreamError
-from proxy.upstream import RESOLVE_SECONDS, Pool
+from proxy.pool import Pool
 from tests.playbook import on_stage, stage
 
 A = Origin("http", "127.0.0.1", 1)

@@ -1,0 +1,106 @@
+"""How a connection to one origin is opened: by address, by name, by path, over TLS.
+
+Law: what goes wrong comes out as an UpstreamError, whatever the system calls it.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable, Sequence
+from ipaddress import ip_address
+from typing import TypeVar
+
+from .config import Origin
+from .errors import UpstreamError
+
+# Names are asked for again after this long; an answer that fails leaves the last one in force.
+RESOLVE_SECONDS = 5.0
+
+P = TypeVar("P", bound=asyncio.Protocol)
+
+
+class Dialer:
+    """Opens connections to one origin, each for a protocol of its own.
+
+    `timeout` is in seconds, for all of it: resolving, connecting, TLS; None for no end.
+    """
+
+    def __init__(self, origin: Origin, timeout: float | None) -> None:
+        self.origin = origin
+        self._timeout = timeout
+        self._addresses: Sequence[str] = ()
+        self._resolve_again = 0.0
+        self._tls = _client_tls(origin) if origin.scheme == "https" else None
+
+    async def dial(self, factory: Callable[[], P]) -> P:
+        """Open a connection. Raises UpstreamError: 504 when it takes too long, else 502."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._dial(factory)
+        except TimeoutError:
+            raise UpstreamError(504, "connect_timeout") from None
+
+    async def _dial(self, factory: Callable[[], P]) -> P:
+        loop = asyncio.get_running_loop()
+        origin = self.origin
+        try:
+            if origin.unix is not None:
+                return (await loop.create_unix_connection(factory, str(origin.unix)))[1]
+            return await self._dial_any(loop, factory, await self._resolve(loop))
+        except ssl.SSLError as error:
+            raise UpstreamError(502, "tls") from error
+        except OSError as error:
+            raise UpstreamError(502, "refused") from error
+
+    async def _dial_any(
+        self, loop: asyncio.AbstractEventLoop, factory: Callable[[], P], addresses: Sequence[str]
+    ) -> P:
+        last: OSError = OSError("no address")
+        for address in addresses:
+            try:
+                _, protocol = await loop.create_connection(
+                    factory,
+                    address,
+                    self.origin.port,
+                    ssl=self._tls,
+                    server_hostname=self.origin.host if self._tls else None,
+                )
+            except ssl.SSLError:
+                raise
+            except OSError as error:
+                last = error
+            else:
+                return protocol
+        # Whoever stood behind the name may have moved.
+        self._resolve_again = 0.0
+        raise last
+
+    async def _resolve(self, loop: asyncio.AbstractEventLoop) -> Sequence[str]:
+        if _is_address(self.origin.host):
+            return (self.origin.host,)
+        if loop.time() >= self._resolve_again:
+            try:
+                found = await loop.getaddrinfo(self.origin.host, self.origin.port, type=1)
+            except OSError as error:
+                if not self._addresses:
+                    raise UpstreamError(502, "unresolved") from error
+            else:
+                self._addresses = tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+            self._resolve_again = loop.time() + RESOLVE_SECONDS
+        return self._addresses
+
+
+def _client_tls(origin: Origin) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(origin.ca) if origin.ca else None)
+    if not origin.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
