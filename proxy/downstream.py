@@ -9,22 +9,14 @@ import math
 from enum import Enum, auto
 from typing import cast
 
+from .admission import Peer, route_of, sender_of
 from .answers import error_answer, options_answer
 from .errors import ClientError, UpstreamError
 from .exchange import Exchange
-from .fields import (
-    forwarded_client,
-    in_networks,
-    is_last_hop,
-    one_hop_less,
-    persistent,
-    plain_address,
-    request_id_of,
-)
-from .head import HeadBuffer, RequestHead, read_request
-from .hop import Sender
+from .fields import one_hop_less, persistent
+from .head import HeadBuffer, read_request
 from .listener import LINGER_SECONDS, Listener
-from .routing import Route, Site
+from .routing import Site
 from .sockets import reset, unacknowledged
 from .tls import HandshakeError, RecordLayer
 from .tunnel import Tunnel
@@ -48,6 +40,7 @@ class Downstream(asyncio.Protocol):
 
     transport: asyncio.Transport
     _layer: RecordLayer
+    _peer: Peer
     _site: Site
 
     def __init__(self, listener: Listener) -> None:
@@ -58,7 +51,6 @@ class Downstream(asyncio.Protocol):
         self._holder: Exchange | Tunnel | None = None
         self._request_id = b""
         self._head_only = False
-        self._refused = False
         self._head_begun = False
         self._client_done = False
         self._writable = True
@@ -71,9 +63,9 @@ class Downstream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         peer = self.transport.get_extra_info("peername")
-        self._peer = plain_address(peer[0] if peer else "127.0.0.1")
-        self._trusted = in_networks(self._peer, self._listener.trusted_proxies)
-        self._refused = self._listener.full
+        address = peer[0] if peer else "127.0.0.1"
+        trusted = self._listener.trusted_proxies
+        self._peer = Peer.of(address, trusted, refused=self._listener.full)
         self._layer = self._listener.record_layer(self.transport)
         self._listener.joined(self)
         self._wait(self._listener.timeouts.handshake)
@@ -318,43 +310,27 @@ class Downstream(asyncio.Protocol):
             request = read_request(head)
             self._head_only = request.method == b"HEAD"
             persist = request.framing.length == 0 and persistent(request.version, request.fields)
-            route = self._route_of(request)
+            listener, peer = self._listener, self._peer
+            sender = sender_of(peer, request.fields, self._request_id, listener.trusted_proxies)
+            self._request_id = sender.request_id
+            route = route_of(request, sender, peer, self._site, listener.table)
             if route is None:
                 self._heads.data = rest
                 close = not self._persists(persist)
-                self._say(options_answer(date=self._listener.date, close=close), persist=persist)
+                self._say(options_answer(date=listener.date, close=close), persist=persist)
             else:
-                self._holder = exchange = self._exchange_for(one_hop_less(request), route)
+                request = one_hop_less(request)
+                self._holder = exchange = Exchange(listener, self, request, route, sender)
                 self._heads.data = exchange.begin(rest)
         except ClientError as error:
             self._holder, self._heads.data = None, rest
             self._answer(error, persist=persist)
 
-    def _route_of(self, request: RequestHead) -> Route | None:
-        """The route of a request; None where the proxy itself is asked. Raises ClientError."""
-        if request.method in (b"CONNECT", b"TRACE"):
-            raise ClientError(405, "this method is not served")
-        if self._refused:
-            raise ClientError(503, "too many connections are open")
-        site = self._listener.table.site_asked(request.host_name, self._site)
-        return None if is_last_hop(request) else site.route(request.target)
-
-    def _exchange_for(self, request: RequestHead, route: Route) -> Exchange:
-        address = self._peer
-        if self._trusted:
-            self._request_id = request_id_of(request.fields) or self._request_id
-            trusted = self._listener.trusted_proxies
-            address = forwarded_client(self._peer, request.fields, trusted)
-        if route.config.allow and not in_networks(address, route.config.allow):
-            raise ClientError(403, "this address is not allowed here")
-        sender = Sender(address, self._request_id, trusted=self._trusted)
-        return Exchange(self._listener, self, request, route, sender)
-
     # The proxy's own answers, and the end.
 
     def _answer(self, error: ClientError | UpstreamError, *, persist: bool) -> None:
         """Answer with an error."""
-        persist = persist and not self._refused
+        persist = persist and not self._peer.refused
         answer = error_answer(
             error,
             request_id=self._request_id,

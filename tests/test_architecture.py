@@ -155,7 +155,18 @@ LOOPS = re.compile(r"^(import|from) (asyncio|socket|ssl|OpenSSL)", re.MULTILINE)
 
 def test_the_pure_rooms_meet_no_transport() -> None:
     """What stands in no loop can be tested without one."""
-    pure = ("head", "chunked", "body", "fields", "hop", "reply", "routing", "answers", "frames")
+    pure = (
+        "head",
+        "chunked",
+        "body",
+        "fields",
+        "hop",
+        "reply",
+        "routing",
+        "admission",
+        "answers",
+        "frames",
+    )
     for name in pure:
         text = ROOT.joinpath("proxy", f"{name}.py").read_text("utf-8")
         assert not re.search(r"^(import|from) (asyncio|socket|ssl|OpenSSL)", text, re.MULTILINE), (
