@@ -35,6 +35,7 @@ class ChunkedReader:
         "_line",
         "_overhead",
         "_remaining",
+        "_seen",
         "_state",
         "_trailers_limit",
         "done",
@@ -49,6 +50,7 @@ class ChunkedReader:
         self._state = _SIZE
         self._remaining = 0
         self._overhead = 0
+        self._seen = 0
         self.done = False
         self.trailers = _NO_FIELDS
         self.rest = b""
@@ -71,12 +73,12 @@ class ChunkedReader:
         if self._state == _DATA:
             return self._data(data, at, parts)
         if self._state == _SIZE:
-            return self._size(data, at)
+            return self._size(data, at, parts)
         if self._state == _DATA_END:
             return self._data_end(data, at)
         return self._trailer_block(data, at) if self._state == _TRAILERS else -1
 
-    def _size(self, data: bytes, at: int) -> int:
+    def _size(self, data: bytes, at: int, parts: list[bytes]) -> int:
         end = data.find(b"\n", at, at + LINE_LIMIT) + 1
         if not end:
             if len(data) - at >= LINE_LIMIT:
@@ -88,8 +90,13 @@ class ChunkedReader:
         self._overhead += end - match.end(1) - 2
         if self._overhead > EXTENSIONS_LIMIT:
             raise ValueError("chunk extensions too long")
-        self._remaining = int(match[1], 16)
-        self._state = _DATA if self._remaining else _TRAILERS
+        size = int(match[1], 16)
+        if size and data.startswith(b"\r\n", end + size):
+            # All of it is there. Chunks of a byte each would else cost three steps a byte.
+            parts.append(data[end : end + size])
+            return end + size + 2
+        self._remaining = size
+        self._state = _DATA if size else _TRAILERS
         return end
 
     def _data(self, data: bytes, at: int, parts: list[bytes]) -> int:
@@ -115,10 +122,12 @@ class ChunkedReader:
         if data.startswith(b"\r\n", at):
             self._state, self.done = _DONE, True
             return at + 2
-        end = data.find(b"\r\n\r\n", at, at + self._trailers_limit)
+        begin = at + max(0, self._seen - 3)
+        end = data.find(b"\r\n\r\n", begin, at + self._trailers_limit)
         if end < 0:
             if len(data) - at >= self._trailers_limit:
                 raise ValueError("trailers too long")
+            self._seen = len(data) - at
             return -1
         self.trailers = read_trailers(data[at : end + 2])
         self._state, self.done = _DONE, True

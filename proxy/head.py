@@ -30,6 +30,9 @@ _FIELD_LINES = re.compile(FIELD_LINES)
 # What no continuation can make valid: control bytes, a bare LF, a bare CR (RFC 9112 §2.2).
 _HOPELESS = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?!\n|\Z)")
 
+# All empty lines at once: one by one, a read full of them took 0.7 s of everybody's time.
+_EMPTY_LINES = re.compile(rb"(?:\r\n)++")
+
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~!$&'()*+,;=%]+)(?::([0-9]{0,5}))?")
 _ABSOLUTE = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE)
 # 18 digits stay below 2**63 for every reader behind the proxy.
@@ -129,15 +132,17 @@ class HeadBuffer:
     """Gathers bytes until a whole head stands there, each byte looked at once.
 
     `limit` is in bytes and counts the whole head with its empty line. `skip_blank`: empty lines
-    before the head are passed over, as a server should for requests (RFC 9112 §2.2).
+    before the head are passed over, as a server should for requests (RFC 9112 §2.2), as long as
+    they do not amount to a head themselves.
     """
 
-    __slots__ = ("data", "limit", "seen", "skip_blank")
+    __slots__ = ("blank", "data", "limit", "seen", "skip_blank")
 
     def __init__(self, limit: int, *, skip_blank: bool = False) -> None:
         self.data = b""
         self.limit = limit
         self.seen = 0
+        self.blank = 0
         self.skip_blank = skip_blank
 
     def take(self, data: bytes) -> bytes | None:
@@ -147,15 +152,24 @@ class HeadBuffer:
         ValueError("head") when it is over the limit within its first line, or later.
         """
         data = self.data + data if self.data else data
-        while self.skip_blank and data.startswith(b"\r\n"):
-            data, self.seen = data[2:], 0
+        if self.skip_blank and data.startswith(b"\r\n"):
+            data = self._without_empty_lines(data)
         end = data.find(b"\r\n\r\n", max(0, self.seen - 3)) + 4
         if 4 <= end <= self.limit:
-            self.data, self.seen = data[end:], 0
+            self.data, self.seen, self.blank = data[end:], 0, 0
             return data[:end]
         self._refuse_hopeless(data)
         self.data, self.seen = data, len(data)
         return None
+
+    def _without_empty_lines(self, data: bytes) -> bytes:
+        match = _EMPTY_LINES.match(data)
+        assert match is not None
+        self.seen = 0
+        self.blank += match.end()
+        if self.blank > self.limit:
+            raise ValueError("malformed")
+        return data[match.end() :]
 
     def _refuse_hopeless(self, data: bytes) -> None:
         if _HOPELESS.search(data, max(0, self.seen - 1), self.limit):

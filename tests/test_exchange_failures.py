@@ -96,6 +96,34 @@ async def test_a_malformed_answer_is_502_and_nothing_of_it_is_sent(octets: bytes
     assert scene.upstream.aborted
 
 
+HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+
+
+@pytest.mark.parametrize("pieces", [1, 2000], ids=["at once", "one by one"])
+@on_stage
+async def test_interim_responses_without_end_are_502(pieces: int) -> None:
+    """All heads of a response together are bounded by the limit of one."""
+    scene = Scene()
+    await scene.asks(GET)
+    for _ in range(pieces):
+        if not scene.client.ends:
+            scene.upstream.says(HINTS * (2000 // pieces))
+    assert failed_with(scene)[0] == 502
+    assert len(scene.client.take()) <= scene.config.limits.response_head
+    assert scene.upstream.aborted
+
+
+@on_stage
+async def test_each_response_has_the_whole_limit_for_its_heads() -> None:
+    """RFC 9110 §15.2: any number of interim responses may come, so a kept connection forgets."""
+    scene = Scene()
+    for _ in range(3):
+        await scene.asks(GET)
+        scene.upstream.says(HINTS * 1000 + OK)
+        assert scene.client.ends == ["complete"]
+    assert len(scene.wires) == 1
+
+
 # ---- after the response's head
 
 

@@ -74,6 +74,21 @@ def test_empty_lines_before_a_request_are_passed_over(blanks: int) -> None:
     assert in_single_bytes(HeadBuffer(100, skip_blank=True), octets)[0] == HEAD
 
 
+def test_empty_lines_without_a_request_are_refused_once_they_are_as_long_as_a_head() -> None:
+    """RFC 9112 §2.2: at least one is ignored; nothing says that all must be."""
+    assert complaint(HeadBuffer(100, skip_blank=True), b"\r\n" * 51) == "malformed"
+    buffer = HeadBuffer(100, skip_blank=True)
+    assert in_single_bytes(buffer, b"\r\n" * 50) == (None, 100)
+    assert buffer.take(b"\r") is None
+    assert complaint(buffer, b"\n") == "malformed"
+
+
+def test_empty_lines_count_anew_before_each_request() -> None:
+    buffer = HeadBuffer(100, skip_blank=True)
+    assert buffer.take(b"\r\n" * 40 + HEAD + b"\r\n" * 40 + HEAD) == HEAD
+    assert buffer.take(b"") == HEAD
+
+
 def test_empty_lines_before_a_response_make_it_malformed() -> None:
     head = HeadBuffer(100).take(b"\r\n\r\n" + response())
     assert head == b"\r\n\r\n"
