@@ -265,7 +265,7 @@ class Exchange:
             self._waits = self._waits and response.status != 100
             if self._request.version == b"1.1":
                 self._client.send(interim_head(response))
-            # All heads of one response share the limit, as in Go since 1.24: a bound on their number
+            # All heads of one response share the limit, as in Go since 1.24: a bound on number
             # would end a long job that says 102 every half minute.
             self._response_heads.limit -= len(head)
             data = rest
