@@ -9,15 +9,15 @@ from .errors import ClientError
 from .head import RequestHead
 from .listener import Listener
 from .plain import Respond
-from .tally import Tally
+from .tally import Tallies
 
 _TEXT = b"text/plain; charset=utf-8"
 # Prometheus' text format, 0.0.4.
 _METRICS = b"text/plain; version=0.0.4; charset=utf-8"
 
 
-def administering(listener: Listener, certificates: Certificates, renewals: Tally) -> Respond:
-    """Answer /health and /metrics. `renewals` counts by (host, result)."""
+def administering(listener: Listener, certificates: Certificates, tallies: Tallies) -> Respond:
+    """Answer /health and /metrics."""
 
     def health() -> tuple[int, bytes, str]:
         troubles = certificates.troubles(datetime.now(UTC))
@@ -28,7 +28,7 @@ def administering(listener: Listener, certificates: Certificates, renewals: Tall
         )
 
     def metrics() -> tuple[int, bytes, str]:
-        return 200, _METRICS, "".join(_lines(certificates, renewals))
+        return 200, _METRICS, "".join(_lines(certificates, tallies))
 
     pages: dict[bytes, Callable[[], tuple[int, bytes, str]]] = {
         b"/health": health,
@@ -52,7 +52,7 @@ def administering(listener: Listener, certificates: Certificates, renewals: Tall
     return respond
 
 
-def _lines(certificates: Certificates, renewals: Tally) -> Iterable[str]:
+def _lines(certificates: Certificates, tallies: Tallies) -> Iterable[str]:
     yield "# HELP hopward_certificate_not_after_seconds When a certificate ends, in Unix time.\n"
     yield "# TYPE hopward_certificate_not_after_seconds gauge\n"
     for host, not_after in certificates.ends():
@@ -64,6 +64,7 @@ def _lines(certificates: Certificates, renewals: Tally) -> Iterable[str]:
         yield f'hopward_certificate_in_danger{{host="{host}"}} {int(in_danger)}\n'
     yield "# HELP hopward_certificate_renewals_total Attempts to get or renew a certificate.\n"
     yield "# TYPE hopward_certificate_renewals_total counter\n"
-    for (host, result), count in renewals.items():
+    for series, [count] in tallies.read().items():
+        _, host, result = series.key
         name = f'hopward_certificate_renewals_total{{host="{host}",result="{result}"}}'
         yield f"{name} {count}\n"

@@ -10,6 +10,7 @@ import signal
 import threading
 from collections.abc import Mapping
 from functools import partial
+from itertools import product
 from typing import Any
 
 from acme_client import Eab, Event, Keeper, Settings, Store, Tell
@@ -17,7 +18,7 @@ from acme_client import Eab, Event, Keeper, Settings, Store, Tell
 from .alerts import Alerts
 from .config import Config
 from .log import Log
-from .tally import Tally
+from .tally import Key, Series, Tally
 
 # Traffic goes first when both want the same core.
 _NICENESS = 5
@@ -46,10 +47,10 @@ def settings_of(config: Config) -> Settings:
     )
 
 
-def run(config: Config, log: Log, renewals: Tally, *, ready: int, lifeline: int) -> None:
+def run(config: Config, log: Log, tally: Tally, *, ready: int, lifeline: int) -> None:
     """Keep the certificates until SIGTERM, or until the supervisor is gone.
 
-    `renewals` counts how attempts end, by (host, one of RESULTS).
+    How attempts end is counted in `tally`, by host and one of RESULTS.
     """
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda _number, _frame: stop.set())
@@ -57,11 +58,17 @@ def run(config: Config, log: Log, renewals: Tally, *, ready: int, lifeline: int)
     os.nice(_NICENESS)
     os.write(ready, b"R")
     store, hosts = Store(config.store), hosts_of(config)
+    for host, result in product(hosts, RESULTS):
+        tally.place(Series(_renewals(host, result)))
     alerts = Alerts.configured(config.alerts, config.store, log)
     alerts.follow(store, hosts)
     alerts.start()
-    Keeper(settings_of(config), store, hosts, stop=stop, tell=_teller(log, alerts, renewals)).run()
+    Keeper(settings_of(config), store, hosts, stop=stop, tell=_teller(log, alerts, tally)).run()
     alerts.close()
+
+
+def _renewals(host: str, result: str) -> Key:
+    return "hopward_certificate_renewals_total", host, result
 
 
 def _await_end(lifeline: int, stop: threading.Event) -> None:
@@ -70,14 +77,14 @@ def _await_end(lifeline: int, stop: threading.Event) -> None:
     stop.set()
 
 
-def _teller(log: Log, alerts: Alerts, renewals: Tally) -> Tell:
+def _teller(log: Log, alerts: Alerts, tally: Tally) -> Tell:
     results = dict(zip((Event.ISSUED, Event.FAILED), RESULTS, strict=True))
 
     def tell(event: str, host: str, details: Mapping[str, Any]) -> None:
         say = log.warning if "error" in details else log.info
         say(event, host=host, **details)
         if event in results:
-            renewals.add((host, results[Event(event)]))
+            tally.add(_renewals(host, results[Event(event)]))
         alerts.tell(event, host, details)
 
     return tell

@@ -14,6 +14,7 @@ from .clock import Clock
 from .config import Config
 from .pool import Pools
 from .routing import Table
+from .tally import Tally
 from .tls import RecordLayer
 
 # How long an answered client may go on sending a request nobody reads: a reset would take the
@@ -39,15 +40,24 @@ class Connection(Protocol):
 class Listener:
     """Configuration, sites, pools and clock of one worker, and its open connections.
 
-    `workers`: among how many the limit of connections is shared.
+    `workers`: among how many the limit of connections is shared. `tally`: where this worker counts.
     """
 
-    def __init__(self, config: Config, table: Table, base: SSL.Context, *, workers: int) -> None:
+    def __init__(
+        self,
+        config: Config,
+        table: Table,
+        base: SSL.Context,
+        *,
+        workers: int,
+        tally: Tally | None = None,
+    ) -> None:
         self.timeouts = config.timeouts
         self.limits = config.limits
         self.trusted_proxies = config.trusted_proxies
         self.table = table
         self.pools = Pools(config.timeouts.connect)
+        self.tally = tally or Tally.alone()
         self.draining = False
         self._base = base
         self._connections: set[Connection] = set()
@@ -110,3 +120,4 @@ class Listener:
         for connection in [each for each in self._connections if each.deadline <= now]:
             connection.expired()
         self.pools.expire(now)
+        self.tally.beat()

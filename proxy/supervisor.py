@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import product
 
 from . import issuing, worker
 from .certificates import Certificates
@@ -22,7 +21,7 @@ from .doors import name_of, open_admin_door, open_doors
 from .log import Log
 from .notify import notify
 from .routing import Table
-from .tally import Tally
+from .tally import Tallies, Tally
 from .tls import Base
 from .worker import Doors, Plan
 
@@ -45,10 +44,11 @@ def delay_before_restart(failures: int) -> float:
 class _Seat:
     """The place of one process; a worker's sockets outlive the processes that serve them.
 
-    `job` is the process's whole life, given the descriptor to write a byte to when it is ready.
+    `job` is the process's whole life, given the tally that it counts in and the descriptor to write
+    a byte to when it is ready.
     """
 
-    job: Callable[[int], None]
+    job: Callable[[Tally, int], None]
     doors: Doors = _NO_DOORS
     pid: int = 0
     began: float = 0.0
@@ -56,6 +56,7 @@ class _Seat:
     start_at: float = 0.0
     ready: int = -1
     serving: bool = False
+    tally: Tally = field(init=False)
 
 
 @dataclass
@@ -65,6 +66,7 @@ class Supervisor:
     config: Config
     local: bool
     log: Log
+    _tallies: Tallies = field(default_factory=Tallies)
     _workers: list[_Seat] = field(default_factory=list)
     _issuer: _Seat | None = None
     _stopping: bool = False
@@ -95,9 +97,8 @@ class Supervisor:
         workers = _usable_cpus() if config.workers == "auto" else config.workers
         aliases = local_names(config.sites) if self.local else {}
         table = Table(config.sites, aliases)
-        renewals = Tally(product(issuing.hosts_of(config), issuing.RESULTS))
         certificates = Certificates(config, table, aliases)
-        return Plan(config, table, certificates, Base(), workers, renewals)
+        return Plan(config, table, certificates, Base(), workers, self._tallies)
 
     def _take_seats(self, plan: Plan) -> None:
         listen = self.config.listen
@@ -110,13 +111,13 @@ class Supervisor:
             self._workers.append(_Seat(job, doors))
         if issuing.hosts_of(self.config):
             # Load, listen, then talk to the authority: it may be down, and nobody waits for it.
-            self._issuer = _Seat(partial(self._be_issuer, plan), start_at=math.inf)
+            self._issuer = _Seat(self._be_issuer, start_at=math.inf)
 
-    def _be_worker(self, plan: Plan, doors: Doors, ready: int) -> None:
-        worker.run(plan, doors, self.log, ready=ready, lifeline=self._lifeline)
+    def _be_worker(self, plan: Plan, doors: Doors, tally: Tally, ready: int) -> None:
+        worker.run(plan, doors, self.log, tally, ready=ready, lifeline=self._lifeline)
 
-    def _be_issuer(self, plan: Plan, ready: int) -> None:
-        issuing.run(self.config, self.log, plan.renewals, ready=ready, lifeline=self._lifeline)
+    def _be_issuer(self, tally: Tally, ready: int) -> None:
+        issuing.run(self.config, self.log, tally, ready=ready, lifeline=self._lifeline)
 
     def _start_due(self) -> None:
         now = time.monotonic()
@@ -126,6 +127,7 @@ class Supervisor:
 
     def _start(self, seat: _Seat) -> None:
         receive, send = os.pipe()
+        seat.tally = self._tallies.take()
         # What is buffered would be written once more by the child.
         sys.stderr.flush()
         sys.stdout.flush()
@@ -152,7 +154,8 @@ class Supervisor:
             if other is not seat:
                 other.doors.close()
         try:
-            seat.job(ready)
+            seat.tally.begin()
+            seat.job(seat.tally, ready)
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends this process alone
             self.log.error("process-failed", error=f"{type(error).__name__}: {error}")
             return 1
@@ -236,6 +239,7 @@ class Supervisor:
 
     def _ended(self, seat: _Seat) -> None:
         pid, seat.pid, seat.serving = seat.pid, 0, False
+        self._tallies.release(seat.tally)
         if self._stopping:
             return
         if not self._announced:

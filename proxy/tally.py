@@ -1,29 +1,284 @@
-"""Counters that several processes share.
+"""Figures that each process counts for itself and any process reads.
 
-Law: each is written by one process and read by any; it outlives the process that wrote it, because
-the memory belongs to the supervisor, which made it before it forked.
+Law: a tally is written by one process at a time, and whatever becomes of that process, even within
+a write, what it counted stands, once, and can be read.
+
+Theory. One file without a name holds all tallies, each SIZE bytes of it (what is never touched
+takes no memory). It grows while processes run that know it from before; they see that by its size.
+A tally is a header and a table of series that only grows: a new series is written behind the end,
+then the end is moved behind it. Nobody looks beyond the end; a checksum makes a reader wait on
+machines whose cores see another's writes in another order. So nobody sees half a series. Values are
+aligned 64-bit integers, which the machine reads and writes whole. Who takes a tally over goes on
+where the last process ended: counters survive their process, gauges begin anew.
 """
 
 import mmap
-from collections.abc import Iterable, Iterator
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from enum import IntEnum
+from struct import Struct
+from typing import NamedTuple
+from zlib import crc32
 
 Key = tuple[str, ...]
+"""A name and the values of its labels; no NUL in any."""
+
+SIZE = 4 * 1024 * 1024
+# What a table keeps back for `other`: one series for each name, of which there are some dozens.
+_RESERVE = 64 * 1024
+_OTHER = "other"
+# Changes with whatever is said below about places; a file of another layout is not adopted.
+_LAYOUT = 0x686F700001
+# The header's words. The layout is written last: before it, there is no tally yet.
+_LAYOUT_AT, _END, _TAKEN, _PID, _BEAT, _OVERFLOWS = range(6)
+_HEADER = 16
+_WORD = 8
+# What stands before a series' key: the series' length in words, its kind, its width, the key's
+# length in bytes; then a checksum of these and of the key.
+_SAID = Struct("=qhhi")
+_PREFIX = 3
+_UNSET = -(2**63)
+
+
+class Kind(IntEnum):
+    """How the values of several processes become one."""
+
+    COUNTER = 1
+    """The sum, those of ended processes included."""
+    GAUGE = 2
+    """The sum over living processes."""
+    LEAST = 3
+    """The smallest that a living process has set."""
+    MOST = 4
+    """The largest that a living process has set."""
+
+
+class Series(NamedTuple):
+    """What is counted under one key; a histogram is a counter `width` values wide."""
+
+    key: Key
+    kind: Kind = Kind.COUNTER
+    width: int = 1
 
 
 class Tally:
-    """64-bit counters, one for each key; all keys are known from the start."""
+    """The figures of one process: 64-bit integers, `values[place(series)]` and those behind it.
 
-    def __init__(self, keys: Iterable[Key]) -> None:
-        self._places = {key: place for place, key in enumerate(keys)}
-        # At least a page: an empty mapping is an error.
-        self._counts = memoryview(mmap.mmap(-1, max(mmap.PAGESIZE, 8 * len(self._places))))
-        self._counts = self._counts.cast("Q")
+    `values` is for the hot path: `tally.values[place] += 1` is all that a count costs. Only the
+    process that holds the tally may write.
+    """
 
-    def add(self, key: Key) -> None:
-        """Count one more of `key`. Raises KeyError for one that was not there from the start."""
-        self._counts[self._places[key]] += 1
+    __slots__ = ("_bytes", "_places", "_seen", "values")
 
-    def items(self) -> Iterator[tuple[Key, int]]:
-        """Every key with its count."""
-        for key, place in self._places.items():
-            yield key, self._counts[place]
+    def __init__(self, descriptor: int, offset: int) -> None:
+        self._bytes = memoryview(mmap.mmap(descriptor, SIZE, offset=offset))
+        self.values = self._bytes.cast("q")
+        self._places: dict[Series, int] = {}
+        self._seen = _HEADER
+
+    @classmethod
+    def alone(cls) -> "Tally":
+        """A tally that no other process knows."""
+        descriptor = _nameless_file()
+        os.ftruncate(descriptor, SIZE)
+        tally = cls(descriptor, 0)
+        os.close(descriptor)
+        tally.format()
+        return tally
+
+    def format(self) -> None:
+        """Make an empty tally of a stretch that is none yet."""
+        if self.values[_LAYOUT_AT] != _LAYOUT:
+            self.values[_END] = _HEADER
+            self.values[_LAYOUT_AT] = _LAYOUT
+
+    def begin(self) -> None:
+        """Say that this process holds the tally from now on."""
+        self.values[_PID] = os.getpid()
+        self.beat()
+
+    def beat(self) -> None:
+        """Say that this process is well."""
+        self.values[_BEAT] = time.monotonic_ns()
+
+    @property
+    def heartbeat(self) -> float:
+        """When the last `beat` was, in seconds of time.monotonic(); 0.0: not since it was taken."""
+        return self.values[_BEAT] / 1e9
+
+    @property
+    def pid(self) -> int:
+        """The process that holds the tally; 0 when none does, or it has not begun yet."""
+        return self.values[_PID]
+
+    @property
+    def taken(self) -> bool:
+        """Whether a process holds the tally, or is about to."""
+        return bool(self.values[_TAKEN])
+
+    @property
+    def overflows(self) -> int:
+        """How often there was no room for a series, so that it counted under `other`."""
+        return self.values[_OVERFLOWS]
+
+    def place(self, series: Series) -> int:
+        """Where the values of a series are; a new one begins at 0, LEAST and MOST unset.
+
+        Where there is no room for another, all of its labels are `other`.
+        """
+        found = self._places.get(series)
+        if found is None:
+            self._read_on()
+            found = self._places.get(series) or self._append(series)
+        return found
+
+    def add(self, key: Key, amount: int = 1) -> None:
+        """Count `amount` more of a counter one value wide."""
+        self.values[self.place(Series(key))] += amount
+
+    def read(self) -> Iterator[tuple[Series, list[int]]]:
+        """Every series with its values as they are now; at any time, from any process.
+
+        Left out are gauges of a tally that nobody holds, and LEAST and MOST that nobody set.
+        """
+        self._read_on()
+        taken = self.taken
+        values = self.values[: self._seen].tolist()
+        for series, place in self._places.items():
+            if series.kind is Kind.COUNTER or (taken and values[place] != _UNSET):
+                yield series, values[place : place + series.width]
+
+    def take(self) -> None:
+        """Reserve the tally for a process that is about to begin."""
+        self.values[_TAKEN] = 1
+
+    def release(self) -> None:
+        """Its process has ended: gauges fall to nothing, counters stay."""
+        self._read_on()
+        for series, place in self._places.items():
+            if series.kind is not Kind.COUNTER:
+                self.values[place] = _unset(series.kind)
+        self.values[_PID] = self.values[_BEAT] = 0
+        self.values[_TAKEN] = 0
+
+    def _append(self, series: Series) -> int:
+        name = "\0".join(series.key).encode("utf-8")
+        start = self.values[_END]
+        place = start + _PREFIX + -(-len(name) // _WORD)
+        end = place + series.width
+        other = series._replace(key=(series.key[0], *[_OTHER] * (len(series.key) - 1)))
+        if end * _WORD > SIZE - _RESERVE * (series != other):
+            self.values[_OVERFLOWS] += 1
+            return self.place(other)
+        # A process that was killed right here may have left something behind the end.
+        for value in range(place, end):
+            self.values[value] = _unset(series.kind)
+        said = _SAID.pack(end - start, series.kind, series.width, len(name)) + name
+        self._bytes[start * _WORD :][: _SAID.size] = said[: _SAID.size]
+        self._bytes[(start + _PREFIX) * _WORD :][: len(name)] = name
+        self.values[start + _PREFIX - 1] = crc32(said)
+        self.values[_END] = end
+        self._seen = end
+        self._places[series] = place
+        return place
+
+    def _read_on(self) -> None:
+        """Learn of the series that came behind those already known."""
+        end = self.values[_END]
+        while self._seen < end:
+            said = bytes(self._bytes[self._seen * _WORD :][: _SAID.size])
+            length, kind, width, size = _SAID.unpack(said)
+            name = bytes(self._bytes[(self._seen + _PREFIX) * _WORD :][: max(0, size)])
+            if self.values[self._seen + _PREFIX - 1] != crc32(said + name):
+                return
+            self._seen += length
+            key = tuple(name.decode("utf-8").split("\0"))
+            self._places[Series(key, Kind(kind), width)] = self._seen - width
+
+
+class Tallies:
+    """All tallies of one hopward, kept by its supervisor; its children know them by inheritance.
+
+    `descriptor` is the file's: whoever has it has them all, also those made later.
+    """
+
+    def __init__(self, descriptor: int | None = None) -> None:
+        self.descriptor = _nameless_file() if descriptor is None else descriptor
+        self._known: list[Tally] = []
+
+    @classmethod
+    def adopt(cls, descriptor: int) -> "Tallies":
+        """Those of the program that this one was exec'ed from; who holds which stays as it was.
+
+        Raises ValueError for a file of another layout, of another version of hopward.
+        """
+        tallies = cls(descriptor)
+        odd = os.fstat(descriptor).st_size % SIZE
+        if odd or any(tally.values[_LAYOUT_AT] != _LAYOUT for tally in tallies):
+            raise ValueError("these figures are laid out in another way")
+        return tallies
+
+    def __iter__(self) -> Iterator[Tally]:
+        """All there are, also those that another process has made since."""
+        for offset in range(SIZE * len(self._known), os.fstat(self.descriptor).st_size, SIZE):
+            self._known.append(Tally(self.descriptor, offset))
+        return iter(list(self._known))
+
+    def take(self) -> Tally:
+        """A tally for a process about to be forked: one that is free, else a new one.
+
+        Only one process may ask for this and for `release`.
+        """
+        for tally in self:
+            if not tally.taken:
+                tally.take()
+                return tally
+        os.ftruncate(self.descriptor, SIZE * (len(self._known) + 1))
+        [*_, tally] = self
+        tally.format()
+        tally.take()
+        return tally
+
+    def release(self, tally: Tally) -> None:
+        """The process that held this tally has ended."""
+        tally.release()
+
+    def held_by(self, pid: int) -> Tally | None:
+        """The tally of a process that has begun; None where there is none."""
+        return next((tally for tally in self if tally.taken and tally.pid == pid), None)
+
+    def read(self) -> dict[Series, list[int]]:
+        """The figures of all processes as one, each series by its kind."""
+        sums: dict[Series, list[int]] = {}
+        for tally in self:
+            for series, values in tally.read():
+                before = sums.get(series)
+                sums[series] = values if before is None else _merged(series.kind, before, values)
+        return sums
+
+    @property
+    def overflows(self) -> int:
+        """How often a series counted under `other` for want of room, in all processes."""
+        return sum(tally.overflows for tally in self)
+
+
+def _merged(kind: Kind, one: list[int], other: list[int]) -> list[int]:
+    if kind is Kind.LEAST:
+        return [min(one[0], other[0])]
+    if kind is Kind.MOST:
+        return [max(one[0], other[0])]
+    return [mine + yours for mine, yours in zip(one, other, strict=True)]
+
+
+def _unset(kind: Kind) -> int:
+    return _UNSET if kind in (Kind.LEAST, Kind.MOST) else 0
+
+
+def _nameless_file() -> int:
+    """A file in memory without a name, closed by any exec that does not ask for it."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("hopward-tallies", os.MFD_CLOEXEC)
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())

@@ -25,7 +25,7 @@ from .log import Log
 from .plain import PlainConnection
 from .redirect import redirecting
 from .routing import Table
-from .tally import Tally
+from .tally import Tallies, Tally
 from .tls import Base, silence_refusals
 
 # A leaf of the local authority lives for days; looked at this often it is never late.
@@ -43,7 +43,7 @@ class Plan(NamedTuple):
     certificates: Certificates
     base: Base
     workers: int
-    renewals: Tally
+    tallies: Tallies
 
 
 class Doors(NamedTuple):
@@ -59,7 +59,7 @@ class Doors(NamedTuple):
             door.close()
 
 
-def run(plan: Plan, doors: Doors, log: Log, *, ready: int, lifeline: int) -> None:
+def run(plan: Plan, doors: Doors, log: Log, tally: Tally, *, ready: int, lifeline: int) -> None:
     """Serve until SIGTERM, or until `lifeline` ends, which only the supervisor can write to.
 
     Writes one byte to `ready` when every socket accepts. A second SIGTERM ends at once.
@@ -70,10 +70,12 @@ def run(plan: Plan, doors: Doors, log: Log, *, ready: int, lifeline: int) -> Non
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_COLLECTOR_THRESHOLDS)
-    uvloop.run(_serve(plan, doors, log, ready, lifeline))
+    uvloop.run(_serve(plan, doors, log, tally, ready, lifeline))
 
 
-async def _serve(plan: Plan, doors: Doors, log: Log, ready: int, lifeline: int) -> None:
+async def _serve(
+    plan: Plan, doors: Doors, log: Log, tally: Tally, ready: int, lifeline: int
+) -> None:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _loop, context: _tell(log, context))
     stop = asyncio.Event()
@@ -81,7 +83,9 @@ async def _serve(plan: Plan, doors: Doors, log: Log, ready: int, lifeline: int) 
     loop.add_reader(lifeline, stop.set)
     plan.base.choose = plan.certificates.context
     plan.base.challenge = plan.certificates.challenge
-    listener = Listener(plan.config, plan.table, plan.base.context, workers=plan.workers)
+    listener = Listener(
+        plan.config, plan.table, plan.base.context, workers=plan.workers, tally=tally
+    )
     servers = await _open(loop, listener, plan, doors)
     fresh = loop.create_task(_keep_fresh(plan.certificates))
     os.write(ready, b"R")
@@ -100,7 +104,7 @@ async def _open(
 ) -> list[asyncio.Server]:
     port = doors.https[0].getsockname()[1]
     redirect = redirecting(listener, port, plan.certificates.http_token)
-    admin = administering(listener, plan.certificates, plan.renewals)
+    admin = administering(listener, plan.certificates, plan.tallies)
     behind: list[tuple[Sequence[socket.socket], Callable[[], asyncio.Protocol]]] = [
         (doors.https, lambda: Downstream(listener)),
         (doors.http, lambda: PlainConnection(listener, redirect)),
