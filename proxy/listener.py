@@ -10,6 +10,7 @@ from typing import Protocol
 
 from OpenSSL import SSL
 
+from .access_log import AccessLog
 from .clock import Clock
 from .config import Config
 from .pool import Pools
@@ -41,6 +42,7 @@ class Listener:
     """Configuration, sites, pools and clock of one worker, and its open connections.
 
     `workers`: among how many the limit of connections is shared. `tally`: where this worker counts.
+    `access_log`: None where none is wanted.
     """
 
     def __init__(
@@ -51,7 +53,9 @@ class Listener:
         *,
         workers: int,
         tally: Tally | None = None,
+        access_log: AccessLog | None = None,
     ) -> None:
+        self.access_log = access_log
         self.timeouts = config.timeouts
         self.limits = config.limits
         self.trusted_proxies = config.trusted_proxies
@@ -121,3 +125,5 @@ class Listener:
             connection.expired()
         self.pools.expire(now)
         self.tally.beat()
+        if self.access_log is not None:
+            self.access_log.flush()

@@ -1,0 +1,197 @@
+"""The access log: one line for each exchange.
+
+Law: it costs an exchange next to nothing and can harm none. A line is formatted and put into a
+list; another thread writes it. No field of a message's head is ever logged, and of a target only
+what `redact` leaves.
+"""
+
+import time
+from collections.abc import Callable
+from json.encoder import encode_basestring_ascii as _quoted
+from typing import NamedTuple
+
+from . import config
+from .line_output import PIECE, LineOutput
+from .log import Log
+from .redaction import Redaction
+
+# What gathers before it is handed on, if the clock does not tick before.
+_BATCH = 64 * 1024
+# What of a method is worth logging; no registered one is longer than 17.
+_METHOD = 32
+# How long the end of a worker waits for a log that nobody reads.
+_PATIENCE = 2.0
+
+
+class Entry(NamedTuple):
+    """What one exchange was, when it had ended.
+
+    time               its end, as seconds since 1970
+    request_id         as the upstream and an error's text name it
+    site               the site's name in the configuration, "" where there was none
+    client             the client's address, as X-Forwarded-For has it
+    method, target     as they came, b"" where no head could be read
+    version            HTTP's, such as b"1.1", b"" where no head could be read
+    status             of the final answer, 0 where none was sent
+    bytes_sent         to the client: heads and bodies as HTTP has them, before TLS
+    bytes_received     of the request's body
+    seconds            from the first byte of the head, or of its turn, to the end
+    upstream           the origin as in `to:`, None where none was asked
+    upstream_seconds   until the upstream's final head was there, None where it never was
+    tls, group         such as "TLSv1.3" and "X25519MLKEM768"
+    resumed            whether the TLS session was
+    error              why there was no whole answer of the upstream's, as a label, else None
+    """
+
+    time: float
+    request_id: bytes
+    site: str
+    client: str
+    method: bytes
+    target: bytes
+    version: bytes
+    status: int
+    bytes_sent: int
+    bytes_received: int
+    seconds: float
+    upstream: str | None
+    upstream_seconds: float | None
+    tls: str
+    group: str
+    resumed: bool
+    error: str | None = None
+
+
+class AccessLog:
+    """Writes entries as the configuration wants them, and tells `log` of lines that are lost."""
+
+    def __init__(self, settings: config.AccessLog, log: Log) -> None:
+        self._to = settings.to
+        self._format = _FORMATS[settings.format]
+        self._masked = Redaction(settings.redact).masked
+        self._log = log
+        self._output = LineOutput(settings.to)
+        self._lines: list[str] = []
+        self._size = 0
+        self._second = -1
+        self._stamps = ("", "")
+        self._failing = False
+        self._seen = (0, 0)
+
+    @property
+    def lost(self) -> int:
+        """How many lines were never written."""
+        return self._output.lost
+
+    def write(self, entry: Entry) -> None:
+        """Log one exchange."""
+        second = int(entry.time)
+        if second != self._second:
+            self._second, self._stamps = second, _stamps(second)
+        target = self._masked(entry.target)
+        line = self._format(entry, self._stamps, target)
+        if len(line) > PIECE:
+            line = self._shortened(entry, target, len(line))
+        self._lines.append(line)
+        self._size += len(line)
+        if self._size >= _BATCH:
+            self._hand_on()
+
+    def flush(self) -> None:
+        """Hand on what has gathered, and say it when lines are lost; called at each tick."""
+        if self._lines:
+            self._hand_on()
+        self._watch()
+
+    def reopen(self) -> None:
+        """Write what is logged from now on to a file newly opened by its path."""
+        if self._lines:
+            self._hand_on()
+        self._output.reopen()
+
+    def close(self) -> None:
+        """Return when everything is written, or when it is plain that nobody reads it."""
+        self.flush()
+        unwritten = self._output.close(_PATIENCE)
+        self._watch()
+        if unwritten:
+            self._log.warning("access-log-lost", to=str(self._to), lines=unwritten)
+
+    def _hand_on(self) -> None:
+        self._output.put("".join(self._lines).encode("ascii"))
+        self._lines.clear()
+        self._size = 0
+
+    def _shortened(self, entry: Entry, target: bytes, length: int) -> str:
+        """The line with so much less of the target that it is written as a whole."""
+        entry = entry._replace(method=entry.method[:_METHOD])
+        keep = len(target)
+        while length > PIECE:
+            keep = max(0, min(keep, len(target)) - (length - PIECE) - 32)
+            rest = b"...(+%d bytes)" % (len(target) - keep)
+            line = self._format(entry, self._stamps, target[:keep] + rest)
+            if not keep:
+                break
+            length = len(line)
+        return line
+
+    def _watch(self) -> None:
+        """Say once that lines are lost, and once that they are not any more."""
+        output = self._output
+        seen, self._seen = self._seen, (output.lost, output.written)
+        if output.lost > seen[0] and not self._failing:
+            self._failing, self._lost_before = True, seen[0]
+            reason = output.error or "nobody reads it, or too slowly"
+            self._log.error("access-log-failed", to=str(self._to), error=reason)
+        elif self._failing and output.lost == seen[0] and output.written > seen[1]:
+            self._failing = False
+            lost = output.lost - self._lost_before
+            self._log.warning("access-log-recovered", to=str(self._to), lost=lost)
+
+
+def _stamps(second: int) -> tuple[str, str]:
+    """A second as ISO 8601 without a zone, and as the common log format has it; UTC."""
+    parts = time.gmtime(second)
+    # Not strftime's %b, which speaks the language of the environment.
+    month = "JanFebMarAprMayJunJulAugSepOctNovDec"[parts.tm_mon * 3 - 3 : parts.tm_mon * 3]
+    return (
+        time.strftime("%Y-%m-%dT%H:%M:%S", parts),
+        time.strftime(f"%d/{month}/%Y:%H:%M:%S +0000", parts),
+    )
+
+
+def _json(entry: Entry, stamps: tuple[str, str], target: bytes) -> str:
+    (
+        at, request_id, site, client, method, _, version, status, sent, received,
+        seconds, upstream, upstream_seconds, tls, group, resumed, error,
+    ) = entry  # fmt: skip
+    return (
+        f'{{"time":"{stamps[0]}.{int(at * 1000) % 1000:03d}Z"'
+        f',"request_id":"{request_id.decode("ascii")}"'
+        f',"site":{_quoted(site)},"client":"{client}"'
+        f',"method":{_quoted(method.decode("ascii", "backslashreplace"))}'
+        f',"target":{_quoted(target.decode("ascii", "backslashreplace"))}'
+        f',"version":"{version.decode("ascii")}","status":{status}'
+        f',"bytes_sent":{sent},"bytes_received":{received},"seconds":{seconds:.6f}'
+        f',"upstream":{_quoted(upstream) if upstream else "null"},"upstream_seconds":'
+        f"{'null' if upstream_seconds is None else f'{upstream_seconds:.6f}'}"
+        f',"tls":"{tls}","group":"{group}","resumed":{"true" if resumed else "false"}'
+        f',"error":{_quoted(error) if error else "null"}}}\n'
+    )
+
+
+def _text(entry: Entry, stamps: tuple[str, str], target: bytes) -> str:
+    """The common log format, and then what else there is by name."""
+    asked = b"%b %b HTTP/%b" % (entry.method, target, entry.version) if entry.method else b"-"
+    waited = "-" if entry.upstream_seconds is None else f"{entry.upstream_seconds:.6f}"
+    return (
+        f"{entry.client} - - [{stamps[1]}] {_quoted(asked.decode('ascii', 'backslashreplace'))}"
+        f" {entry.status} {entry.bytes_sent} site={entry.site or '-'}"
+        f" received={entry.bytes_received} seconds={entry.seconds:.6f}"
+        f" upstream={_quoted(entry.upstream or '-')[1:-1]} upstream_seconds={waited}"
+        f" tls={entry.tls} group={entry.group} resumed={'yes' if entry.resumed else 'no'}"
+        f" id={entry.request_id.decode('ascii')} error={entry.error or '-'}\n"
+    )
+
+
+_FORMATS: dict[str, Callable[[Entry, tuple[str, str], bytes], str]] = {"json": _json, "text": _text}
