@@ -12,6 +12,7 @@ together as well. So lines leave in pieces of whole lines no longer than that.
 
 import os
 import select
+import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -67,6 +68,7 @@ class LineOutput:
         self._fd = -1 if isinstance(to, Path) else _STANDARD[to]
         self._identity: tuple[int, int] | None = None
         self._look_at = 0.0
+        self._piece = PIECE if self._fd < 0 else _piece(self._fd)
         # A line was cut short by a disk that was full.
         self._torn = False
         self._queue: SimpleQueue[bytes] = SimpleQueue()
@@ -119,7 +121,7 @@ class LineOutput:
             os.close(self._fd)
 
     def _write(self, lines: bytes) -> None:
-        for piece in pieces(lines, PIECE):
+        for piece in pieces(lines, self._piece):
             if self._fd < 0:
                 self._failed += piece.count(b"\n")
             else:
@@ -174,6 +176,7 @@ class LineOutput:
         self._fd, self._torn = fresh, False
         found = os.fstat(fresh)
         self._identity = found.st_dev, found.st_ino
+        self._piece = _piece(fresh)
 
 
 def pieces(lines: bytes, most: int) -> Iterator[bytes]:
@@ -192,6 +195,12 @@ def pieces(lines: bytes, most: int) -> Iterator[bytes]:
 
 def _open(path: Path) -> int:
     return os.open(path, _APPEND, 0o640)
+
+
+def _piece(descriptor: int) -> int:
+    """How many bytes are written at once: a file takes any number as a whole."""
+    regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+    return MOST_WAITING if regular else PIECE
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
