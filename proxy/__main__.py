@@ -18,6 +18,7 @@ from .config import schema
 from .config.file import ConfigError, Loaded, data_folder, load
 from .errors import OperatorError
 from .log import LEVELS, Log
+from .reload_command import RefusedError, reload
 
 Command = Callable[[argparse.Namespace], int]
 DEFAULT_FILES = (Path("hopward.yml"), Path("/etc/hopward/hopward.yml"))
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read us has read enough; Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except ConfigError as error:
+    except (ConfigError, RefusedError) as error:
         print(error, file=sys.stderr)
         return 2
     except (OperatorError, AcmeError) as error:
@@ -62,6 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     check = add("check", _check, "validate the configuration, start nothing")
     _takes_file(check)
     _takes_local(check)
+
+    _takes_file(add("reload", _reload, "tell the running proxy to read its file again"))
 
     add("schema", _schema, "print the JSON Schema of the configuration, for editors")
 
@@ -158,6 +161,14 @@ def _check(options: argparse.Namespace) -> int:
     loaded = _load(options)
     for warning in loaded.warnings:
         print(warning, file=sys.stderr)
+    return 0
+
+
+def _reload(options: argparse.Namespace) -> int:
+    pid, loaded = reload(_file(options))
+    for warning in loaded.warnings:
+        print(warning, file=sys.stderr)
+    print(f"process {pid} serves by {_file(options)} as it is now")
     return 0
 
 
