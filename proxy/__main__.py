@@ -9,6 +9,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from acme_client import AcmeError
@@ -147,14 +148,16 @@ def _run(options: argparse.Namespace) -> int:
     # Commands that serve nothing need neither uvloop nor OpenSSL.
     from .supervisor import Supervisor
 
-    loaded = _load(options)
-    log = Log(options.log_level)
-    for warning in loaded.warnings:
-        log.warning("configuration", message=str(warning))
-    config = loaded.config
-    if options.workers:
-        config = config.model_copy(update={"workers": options.workers})
-    return Supervisor(config, options.local, log).run()
+    file, workers = _file(options), options.workers
+
+    def read() -> Loaded:
+        loaded = load(file, local=options.local)
+        if not workers:
+            return loaded
+        config = loaded.config.model_copy(update={"workers": workers})
+        return replace(loaded, config=config)
+
+    return Supervisor(read, file, Log(options.log_level), local=options.local).run()
 
 
 def _check(options: argparse.Namespace) -> int:

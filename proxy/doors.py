@@ -9,6 +9,7 @@ import errno
 import socket
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from .config import Address, UnixPath
 from .errors import StartError
@@ -17,32 +18,52 @@ from .errors import StartError
 BACKLOG = 4096
 
 
-def open_doors(addresses: Sequence[Address], workers: int) -> list[list[socket.socket]]:
-    """For each worker a socket on each address. Raises StartError naming the address.
+class Doors(NamedTuple):
+    """The listening sockets that one worker takes connections from."""
 
-    Port 0 lets the kernel choose, one port for all workers.
+    https: Sequence[socket.socket] = ()
+    http: Sequence[socket.socket] = ()
+    admin: Sequence[socket.socket] = ()
+
+    def close(self) -> None:
+        """Listen no more, as far as this process is concerned."""
+        for door in (*self.https, *self.http, *self.admin):
+            door.close()
+
+
+def open_doors(
+    address: Address,
+    count: int,
+    *,
+    among: Sequence[Address] = (),
+    beside: Sequence[socket.socket] = (),
+) -> list[socket.socket]:
+    """That many sockets on one address. Raises StartError naming the address.
+
+    Port 0 lets the kernel choose, one port for all. `among`: all addresses that the configuration
+    names, `beside`: the sockets that are open on this one already.
     """
-    bound: list[list[socket.socket]] = [[] for _ in range(workers)]
-    addresses = addresses if _ipv6_works() else _without_ipv6(addresses)
+    opened: list[socket.socket] = []
     try:
-        for address in addresses:
-            port = _probe(address, addresses)
-            for sockets in bound:
-                sockets.append(_listen(address._replace(port=port), addresses))
+        port = beside[0].getsockname()[1] if beside else _probe(address, among)
+        for _ in range(count):
+            opened.append(_listen(address._replace(port=port), among))
     except OSError as error:
-        for opened in bound:
-            for sock in opened:
-                sock.close()
+        for sock in opened:
+            sock.close()
         raise StartError(f"cannot listen on {show(address)}: {_why(error, address)}") from error
-    return bound
+    return opened
 
 
-def open_admin_door(place: Address | UnixPath | None) -> list[socket.socket]:
-    """The one socket of the admin listener, or none. Raises StartError naming the place."""
-    if place is None:
-        return []
+def usable(addresses: Sequence[Address]) -> Sequence[Address]:
+    """The addresses as this machine has them, so that the defaults work in any container."""
+    return addresses if _ipv6_works() else _without_ipv6(addresses)
+
+
+def open_admin_door(place: Address | UnixPath) -> list[socket.socket]:
+    """The one socket of the admin listener. Raises StartError naming the place."""
     if isinstance(place, Address):
-        return open_doors([place], 1)[0]
+        return open_doors(place, 1)
     sock = socket.socket(socket.AF_UNIX)
     try:
         _make_room(place.path)
@@ -101,7 +122,6 @@ def _ipv6_works() -> bool:
 
 
 def _without_ipv6(addresses: Sequence[Address]) -> list[Address]:
-    """The addresses a machine without IPv6 has, so that the defaults work in any container."""
     kept = [each._replace(host="0.0.0.0") if each.host == "::" else each for each in addresses]
     return [each for each in dict.fromkeys(kept) if ":" not in each.host] or list(addresses)
 

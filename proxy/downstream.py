@@ -133,6 +133,12 @@ class Downstream(asyncio.Protocol):
         elif self._holder is None and not self._heads.data and self._state is not _State.CLOSING:
             self.close()
 
+    def retired(self) -> None:
+        """A tunnel lives on, unless its site has been taken out."""
+        holder = self._holder
+        if isinstance(holder, Tunnel) and self._site.name not in self._listener.table.sites:
+            holder.drain()
+
     # From the exchange and the tunnel.
 
     def send(self, data: bytes) -> None:
@@ -192,7 +198,7 @@ class Downstream(asyncio.Protocol):
             tunnel.upstream_received(early)
         if ahead:
             tunnel.client_received(ahead)
-        if self._listener.draining:
+        if self._listener.ending:
             tunnel.drain()
 
     def finish(self) -> None:
@@ -225,7 +231,10 @@ class Downstream(asyncio.Protocol):
             self.close()
             return
         site = self._listener.table.site(self._layer.server_name)
-        assert site is not None, "the handshake fails where the name is unknown"
+        if site is None:
+            # Taken out while the hands were shaken.
+            self.close()
+            return
         self._site = site
         self._state = _State.OPEN
         self._wait(self._listener.timeouts.request_head)
@@ -261,7 +270,7 @@ class Downstream(asyncio.Protocol):
             self.hold()
 
     def _await_request(self) -> None:
-        if self._listener.draining and not self._heads.data:
+        if self._listener.ending and not self._heads.data:
             self.close()
             return
         self._head_begun = False

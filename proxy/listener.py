@@ -6,6 +6,7 @@ Law: nothing here belongs to one connection, and nothing that is shared stands a
 import asyncio
 import itertools
 import secrets
+from collections.abc import Callable
 from typing import Protocol
 
 from OpenSSL import SSL
@@ -34,6 +35,9 @@ class Connection(Protocol):
     def drain(self) -> None:
         """Finish what is under way, begin nothing new."""
 
+    def retired(self) -> None:
+        """New rules hold, and this worker's successors take the new connections."""
+
     def abort(self) -> None:
         """End at once."""
 
@@ -43,6 +47,8 @@ class Listener:
 
     `workers`: among how many the limit of connections is shared. `tally`: where this worker counts.
     `access_log`: None where none is wanted.
+    `draining`: each answer is the last of its connection; `ending`: connections without a request
+    are closed too.
     """
 
     def __init__(
@@ -56,13 +62,11 @@ class Listener:
         access_log: AccessLog | None = None,
     ) -> None:
         self.access_log = access_log
-        self.timeouts = config.timeouts
-        self.limits = config.limits
-        self.trusted_proxies = config.trusted_proxies
-        self.table = table
+        self.adopt(config, table)
         self.pools = Pools(config.timeouts.connect)
         self.tally = tally or Tally.alone()
         self.draining = False
+        self.ending = False
         self._base = base
         self._connections: set[Connection] = set()
         limit = config.limits.connections
@@ -72,6 +76,13 @@ class Listener:
         self._empty = asyncio.Event()
         self._empty.set()
         self._clock = Clock(asyncio.get_running_loop(), self._ticked)
+
+    def adopt(self, config: Config, table: Table) -> None:
+        """Judge by these rules from the next request on."""
+        self.timeouts = config.timeouts
+        self.limits = config.limits
+        self.trusted_proxies = config.trusted_proxies
+        self.table = table
 
     @property
     def date(self) -> bytes:
@@ -102,9 +113,20 @@ class Listener:
         if not self._connections:
             self._empty.set()
 
+    def retire(self, then: Callable[[], None]) -> None:
+        """Let each connection end with its next answer; call `then` after the last has ended.
+
+        An idle one is not closed: its client may have sent a request at this very moment.
+        """
+        self.draining = True
+        for connection in list(self._connections):
+            connection.retired()
+        self._emptied = asyncio.ensure_future(self._empty.wait())
+        self._emptied.add_done_callback(lambda _: then())
+
     async def drain(self) -> None:
         """Return when the last exchange and tunnel has ended, at the latest after `drain`."""
-        self.draining = True
+        self.draining = self.ending = True
         for connection in list(self._connections):
             connection.drain()
         try:

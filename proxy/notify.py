@@ -2,6 +2,12 @@
 
 import os
 import socket
+import time
+
+
+def notify_reloading() -> None:
+    """Tell that a reload begins; `READY=1` ends it (sd_notify(3), Type=notify-reload)."""
+    notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
 
 def notify(state: str) -> None:

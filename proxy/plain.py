@@ -74,13 +74,19 @@ class PlainConnection(asyncio.Protocol):
         """Answers are given at once, so nothing is under way."""
         self._end()
 
+    def retired(self) -> None:
+        """Port 80 goes on to the next answer; figures of a former worker are of no use."""
+        if not self._limited:
+            self._end()
+
     def abort(self) -> None:
         """End at once."""
         self.transport.abort()
 
     def _answer(self, request: RequestHead) -> None:
         bodiless = request.framing.length == 0
-        close = not (bodiless and persistent(request.version, request.fields))
+        persist = bodiless and persistent(request.version, request.fields)
+        close = self._listener.draining or not persist
         try:
             if request.method in (b"CONNECT", b"TRACE"):
                 raise ClientError(405, "this method is not served")

@@ -73,7 +73,8 @@ class Table:
         site = self.site(name)
         if site is None:
             raise ClientError(404, "there is no such site here")
-        if site is not connected:
+        # By name: the connection may have been opened before a reload.
+        if site.name != connected.name:
             raise ClientError(421, "this connection was opened for another site")
         return site
 

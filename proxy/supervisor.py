@@ -2,208 +2,240 @@
 
 Law: it does nothing else. It runs no event loop, reads no request and keeps no state that a worker
 needs, so it has no reason to die.
+
+Theory. A `Generation` is the processes of one configuration. To reload is to prepare a generation
+from the file, to start it beside the one that serves, and, once all of it is ready, to retire the
+former: its workers take no more clients, serve those they have by the new rules (`bulletin`), and
+end with the last of them. Whatever goes wrong before that point leaves everything as it was. To
+start is the same with no former generation, and to upgrade in place is to become the new program
+first (`handover`), with the old one's workers as the former generation.
 """
 
 import math
 import os
 import select
 import signal
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
-from . import issuing, worker
-from .certificates import Certificates
-from .config import Config, local_names
-from .doors import name_of, open_admin_door, open_doors
+from .bulletin import Bulletin, News
+from .config import Config
+from .config.file import ConfigError, Loaded
+from .doors import Doors, name_of
+from .entrance import Entrance
+from .errors import OperatorError
+from .generation import Common, Generation, prepare
+from .handover import Handover, Survivor, given, received, trial
 from .log import Log
-from .notify import notify
-from .routing import Table
-from .tally import Tallies, Tally
+from .notify import notify, notify_reloading
+from .seat import SIGNALS, Kind, Seat
+from .tally import Tallies
 from .tls import Base
-from .worker import Doors, Plan
 
-# Seconds to wait before a worker is started again that lived shorter than _SOUND: the first time at
-# once, then ever longer, so that one that cannot live does not eat the machine.
-BACKOFF = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
-_SOUND = 60.0
-_NO_DOORS = Doors()
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 # What a worker may take beyond `drain` before it is killed.
 _GRACE = 5.0
+# How long retired workers get to say that they take no more clients.
+_QUIET_SECONDS = 5.0
 
+class Supervisor:
+    """Runs the workers of the configuration that `read` gives, and keeps its certificates.
 
-def delay_before_restart(failures: int) -> float:
-    """Seconds to wait after that many short lives in a row. Pure."""
-    return BACKOFF[min(failures, len(BACKOFF)) - 1] if failures else 0.0
-
-
-@dataclass
-class _Seat:
-    """The place of one process; a worker's sockets outlive the processes that serve them.
-
-    `job` is the process's whole life, given the tally that it counts in and the descriptor to write
-    a byte to when it is ready.
+    `read` is called at the start and for each reload; it raises ConfigError. `file` is what it
+    reads.
     """
 
-    job: Callable[[Tally, int], None]
-    doors: Doors = _NO_DOORS
-    pid: int = 0
-    began: float = 0.0
-    failures: int = 0
-    start_at: float = 0.0
-    ready: int = -1
-    serving: bool = False
-    tally: Tally = field(init=False)
-
-
-@dataclass
-class Supervisor:
-    """Runs the workers of one configuration, and the process that keeps its certificates."""
-
-    config: Config
-    local: bool
-    log: Log
-    _tallies: Tallies = field(default_factory=Tallies)
-    _workers: list[_Seat] = field(default_factory=list)
-    _issuer: _Seat | None = None
-    _stopping: bool = False
-    _announced: bool = False
-    _failed: bool = False
+    def __init__(self, read: Callable[[], Loaded], file: Path, log: Log, *, local: bool) -> None:
+        self._read = read
+        self._file = file
+        self._log = log
+        self._local = local
+        self._announced = False
+        self._current: Generation | None = None
+        self._coming: Generation | None = None
+        self._retired: list[Seat] = []
+        self._settled_by = math.inf
+        self._wanted: Callable[[], None] | None = None
+        self._stopping = False
+        self._failed = False
+        self._kill_at = math.inf
 
     def run(self) -> int:
-        """Serve until SIGTERM or SIGINT; returns the exit code. Raises StartError."""
-        plan = self._make_plan()
-        self._lifeline, self._lifeline_end = os.pipe()
-        self._take_seats(plan)
+        """Serve until SIGTERM or SIGINT; returns the exit code. Raises ConfigError, StartError."""
+        loaded = self._load()
+        self._inherit(loaded.config)
+        self._coming = prepare(loaded.config, self._common)
+        self._hear_signals()
+        while not self._stopping or any(seat.pid for seat in self._seats()):
+            self._start_due()
+            self._wait()
+            self._look_after()
+        return 1 if self._failed else 0
+
+    # What is there at the start.
+
+    def _inherit(self, config: Config) -> None:
+        handover = received()
+        if handover is None:
+            self._entrance = Entrance(given(config.listen))
+            lifeline, self._lifeline_end = os.pipe()
+            self._bulletin = Bulletin()
+            self._tallies = Tallies()
+        else:
+            self._entrance = Entrance(handover.entrance())
+            lifeline, self._lifeline_end = handover.lifeline
+            self._bulletin = Bulletin(handover.bulletin)
+            self._tallies = self._adopt_tallies(handover.tallies)
+            self._retired = [self._survivor(each) for each in handover.survivors]
+        self._common = Common(
+            self._log,
+            Base(),
+            self._entrance,
+            self._bulletin,
+            lifeline,
+            self._tallies,
+            self._local,
+        )
+
+    def _adopt_tallies(self, descriptor: int) -> Tallies:
+        try:
+            return Tallies.adopt(descriptor)
+        except ValueError as error:
+            self._log.warning("metrics-begin-anew", message=str(error))
+            return Tallies()
+
+    def _survivor(self, each: Survivor) -> Seat:
+        seat = Seat(Kind(each.kind), None, pid=each.pid, voice=each.voice, serving=True)
+        seat.tally = self._tallies.held_by(each.pid)
+        return seat
+
+    def _hear_signals(self) -> None:
         self._signals, wakeup = os.pipe()
         os.set_blocking(wakeup, False)
         signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
-        for number in _SIGNALS:
+        for number in SIGNALS:
             signal.signal(number, lambda _number, _frame: None)
-        while not self._stopping or any(seat.pid for seat in self._seats):
-            self._start_due()
-            self._wait()
-        return 1 if self._failed else 0
+        # A predecessor has blocked them for the time that nobody could hear them.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
-    @property
-    def _seats(self) -> list[_Seat]:
-        return self._workers if self._issuer is None else [*self._workers, self._issuer]
+    # A generation: prepared, started, in force.
 
-    def _make_plan(self) -> Plan:
-        config = self.config
-        workers = _usable_cpus() if config.workers == "auto" else config.workers
-        aliases = local_names(config.sites) if self.local else {}
-        table = Table(config.sites, aliases)
-        certificates = Certificates(config, table, aliases)
-        return Plan(config, table, certificates, Base(), workers, self._tallies)
-
-    def _take_seats(self, plan: Plan) -> None:
-        listen = self.config.listen
-        https = open_doors(listen.https, plan.workers)
-        http = open_doors(listen.http, plan.workers)
-        admin = [open_admin_door(listen.admin), *[()] * (plan.workers - 1)]
-        for each in zip(https, http, admin, strict=True):
-            doors = Doors(*each)
-            job = partial(self._be_worker, plan, doors)
-            self._workers.append(_Seat(job, doors))
-        if issuing.hosts_of(self.config):
-            # Load, listen, then talk to the authority: it may be down, and nobody waits for it.
-            self._issuer = _Seat(self._be_issuer, start_at=math.inf)
-
-    def _be_worker(self, plan: Plan, doors: Doors, tally: Tally, ready: int) -> None:
-        worker.run(plan, doors, self.log, tally, ready=ready, lifeline=self._lifeline)
-
-    def _be_issuer(self, tally: Tally, ready: int) -> None:
-        issuing.run(self.config, self.log, tally, ready=ready, lifeline=self._lifeline)
+    def _load(self) -> Loaded:
+        loaded = self._read()
+        for warning in loaded.warnings:
+            self._log.warning("configuration", message=str(warning))
+        return loaded
 
     def _start_due(self) -> None:
         now = time.monotonic()
-        for seat in self._seats:
-            if not self._stopping and not seat.pid and seat.start_at <= now:
-                self._start(seat)
+        for seat in self._seats():
+            if not self._stopping and not seat.pid and seat.job and seat.start_at <= now:
+                seat.start(self._tallies.take(), partial(self._leave_to_others, seat))
 
-    def _start(self, seat: _Seat) -> None:
-        receive, send = os.pipe()
-        seat.tally = self._tallies.take()
-        # What is buffered would be written once more by the child.
-        sys.stderr.flush()
-        sys.stdout.flush()
-        # A signal for the child must not meet the supervisor's own handlers, which it inherits.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        pid = os.fork()
-        if not pid:
-            os._exit(self._live(seat, send))
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-        os.close(send)
-        seat.pid, seat.ready, seat.began = pid, receive, time.monotonic()
-
-    def _live(self, seat: _Seat, ready: int) -> int:
-        """The child's whole life; returns its exit code."""
-        signal.set_wakeup_fd(-1)
-        # A terminal sends Ctrl-C to all of us; the supervisor passes it on as SIGTERM.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    def _leave_to_others(self, seat: Seat) -> None:
+        """In a new process: close what belongs to the supervisor and to the other processes."""
         os.close(self._lifeline_end)
-        for other in self._seats:
-            if other is not seat:
-                other.doors.close()
-        try:
-            seat.tally.begin()
-            seat.job(seat.tally, ready)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it ends this process alone
-            self.log.error("process-failed", error=f"{type(error).__name__}: {error}")
-            return 1
-        return 0
+        self._entrance.leave_all_but(seat.doors)
 
-    def _wait(self) -> None:
-        """Sleep until a signal, a worker's readiness or a due restart."""
-        starting = {seat.ready: seat for seat in self._seats if seat.ready >= 0}
-        readable, _, _ = select.select([self._signals, *starting], [], [], self._patience())
-        for descriptor in readable:
-            if descriptor != self._signals:
-                self._heard_of(starting[descriptor])
-        if self._signals in readable:
-            for number in os.read(self._signals, 64):
-                self._signalled(number)
-        if self._stopping and time.monotonic() > self._kill_at:
-            self._signal_all(signal.SIGKILL)
+    def _look_after(self) -> None:
+        """What follows from what was heard."""
+        coming, now = self._coming, time.monotonic()
+        if coming is not None and not self._stopping:
+            if coming.ready:
+                self._put_in_force(coming)
+            elif now > coming.give_up_at:
+                self._give_up("the new workers are not ready after a minute")
+        if now > self._settled_by or all(seat.quiet for seat in self._former_workers()):
+            self._settle()
+        if self._wanted is not None and not self._busy and not self._stopping:
+            wanted, self._wanted = self._wanted, None
+            wanted()
+        if self._stopping and now > self._kill_at:
+            self._tell_all(signal.SIGKILL)
 
-    def _patience(self) -> float | None:
-        now = time.monotonic()
-        if self._stopping:
-            return None if math.isinf(self._kill_at) else max(0.0, self._kill_at - now) + 0.05
-        due = [seat.start_at - now for seat in self._seats if not seat.pid]
-        soonest = min(due, default=math.inf)
-        return None if math.isinf(soonest) else max(0.0, soonest)
+    def _put_in_force(self, coming: Generation) -> None:
+        former, self._current, self._coming = self._current, coming, None
+        if former is not None:
+            self._retired += [seat for seat in former if seat.pid]
+        self._entrance.close_all_but(coming.doors)
+        self._bulletin.put_up(News(coming.plan.config, coming.plan.aliases))
+        for seat in self._retired:
+            seat.tell(signal.SIGUSR2 if seat.kind is Kind.WORKER else signal.SIGTERM)
+        if coming.issuer is not None:
+            coming.issuer.start_at = 0.0
+        self._settled_by = time.monotonic() + _QUIET_SECONDS
 
-    def _heard_of(self, seat: _Seat) -> None:
-        """A worker serves now, or its end of the pipe was closed by its death."""
-        seat.serving = os.read(seat.ready, 1) == b"R"
-        os.close(seat.ready)
-        seat.ready = -1
-        if not self._announced and all(each.serving for each in self._workers):
-            self._announced = True
-            self._announce()
-            if self._issuer is not None:
-                self._issuer.start_at = 0.0
+    def _former_workers(self) -> list[Seat]:
+        return [seat for seat in self._retired if seat.kind is Kind.WORKER]
+
+    def _settle(self) -> None:
+        """The former workers take no more clients: what was begun is done."""
+        if math.isinf(self._settled_by):
+            return
+        self._settled_by = math.inf
+        self._announce()
+
+    def _give_up(self, why: str) -> None:
+        """The coming generation does not come: what serves, serves on."""
+        coming, self._coming = self._coming, None
+        assert coming is not None
+        nothing_serves = self._current is None and not self._former_workers()
+        for seat in coming:
+            seat.tell(signal.SIGKILL)
+        self._retired += [seat for seat in coming if seat.pid]
+        if self._current is not None:
+            self._entrance.close_all_but(self._current.doors)
+        if nothing_serves:
+            self._failed = True
+            self._stop()
+        else:
+            self._refuse(why)
+
+    # Words to the outside.
 
     def _announce(self) -> None:
-        first = self._workers[0].doors
-        self.log.info(
-            "ready",
-            https=[name_of(door) for door in first.https],
-            http=[name_of(door) for door in first.http],
-            admin=[name_of(door) for door in first.admin],
-            workers=len(self._workers),
+        current = self._current
+        assert current is not None
+        event = "reloaded" if self._announced else "ready"
+        self._announced = True
+        self._log.info(
+            event,
+            **{kind: self._names(kind) for kind in Doors._fields},
+            workers=len(current.workers),
             pid=os.getpid(),
         )
         notify("READY=1")
+
+    def _names(self, kind: str) -> list[str]:
+        return [
+            name_of(sockets[0]) for (each, _, _), sockets in self._entrance.places() if each == kind
+        ]
+
+    def _refuse(self, why: str) -> None:
+        self._log.error("reload-failed", message=why)
+        notify("READY=1")
+
+    # Signals and deaths.
+
+    def _wait(self) -> None:
+        """Sleep until a signal, a word of a process, or until something is due."""
+        voices = {seat.voice: seat for seat in self._seats() if seat.voice >= 0}
+        readable, _, _ = select.select([self._signals, *voices], [], [], self._patience())
+        for descriptor in readable:
+            if descriptor != self._signals:
+                voices[descriptor].hear()
+        if self._signals in readable:
+            for number in os.read(self._signals, 64):
+                self._signalled(number)
+
+    def _patience(self) -> float | None:
+        due = [self._kill_at, self._settled_by]
+        if not self._stopping:
+            due += [seat.start_at for seat in self._seats() if not seat.pid and seat.job]
+            due += [self._coming.give_up_at] if self._coming else []
+        soonest = min(due) - time.monotonic()
+        return None if math.isinf(soonest) else max(0.0, soonest) + 0.01
 
     def _signalled(self, number: int) -> None:
         if number == signal.SIGCHLD:
@@ -211,50 +243,90 @@ class Supervisor:
         elif number in (signal.SIGTERM, signal.SIGINT):
             self._stop()
         elif number == signal.SIGHUP:
-            self.log.warning(
-                "no-reload", message="the configuration is read at start only: restart"
-            )
+            self._wanted = self._wanted or self._reload
+        elif number == signal.SIGUSR2:
+            self._wanted = self._upgrade
+        elif number == signal.SIGUSR1:
+            for seat in self._seats():
+                seat.tell(signal.SIGUSR1)
+
+    @property
+    def _busy(self) -> bool:
+        return self._coming is not None or not math.isinf(self._settled_by)
+
+    def _reload(self) -> None:
+        """Begin to serve by what the file says now; where it says nothing usable, tell why."""
+        notify_reloading()
+        try:
+            self._coming = prepare(self._load().config, self._common)
+        except (ConfigError, OperatorError) as error:
+            self._refuse(str(error))
+
+    def _upgrade(self) -> None:
+        """Become the program that is installed now, if it can do what this one does."""
+        notify_reloading()
+        trouble = trial(self._file)
+        if trouble is not None:
+            self._refuse(trouble)
+            return
+        self._log.info("upgrading")
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            self._handover().pass_on()
+        except OSError as error:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            self._refuse(f"{sys.executable}: {error.strerror}")
+
+    def _handover(self) -> Handover:
+        return Handover(
+            lifeline=(self._common.lifeline, self._lifeline_end),
+            bulletin=self._bulletin.descriptor,
+            tallies=self._tallies.descriptor,
+            sockets=[
+                (place, [sock.fileno() for sock in sockets])
+                for place, sockets in self._entrance.places()
+            ],
+            survivors=[
+                Survivor(seat.kind, seat.pid, seat.voice) for seat in self._seats() if seat.pid
+            ],
+        )
 
     def _stop(self) -> None:
         """Drain; when asked a second time, end at once."""
         if not self._stopping:
             self._stopping = True
-            self.log.info("stopping")
+            self._log.info("stopping")
             notify("STOPPING=1")
-            drain = self.config.timeouts.drain
+            generation = self._current or self._coming
+            drain = generation.plan.config.timeouts.drain if generation else 0.0
             self._kill_at = math.inf if drain is None else time.monotonic() + drain + _GRACE
-            for seat in self._workers:
-                seat.doors.close()
-        self._signal_all(signal.SIGTERM)
+            self._entrance.close()
+        self._tell_all(signal.SIGTERM)
 
-    def _signal_all(self, number: signal.Signals) -> None:
-        for seat in self._seats:
-            if seat.pid:
-                os.kill(seat.pid, number)
+    def _tell_all(self, number: signal.Signals) -> None:
+        for seat in self._seats():
+            seat.tell(number)
+
+    def _seats(self) -> list[Seat]:
+        return [*(self._coming or ()), *(self._current or ()), *self._retired]
 
     def _reap(self) -> None:
-        for seat in self._seats:
-            if seat.pid and os.waitpid(seat.pid, os.WNOHANG)[0]:
-                self._ended(seat)
+        for seat in self._seats():
+            pid = seat.pid
+            if seat.has_ended():
+                self._ended(seat, pid)
 
-    def _ended(self, seat: _Seat) -> None:
-        pid, seat.pid, seat.serving = seat.pid, 0, False
-        self._tallies.release(seat.tally)
-        if self._stopping:
+    def _ended(self, seat: Seat, pid: int) -> None:
+        if seat.tally is not None:
+            self._tallies.release(seat.tally)
+        if seat in self._retired:
+            self._retired.remove(seat)
+        elif self._stopping:
             return
-        if not self._announced:
+        elif self._coming is not None and seat in self._coming:
             # It never served: what is wrong is wrong for good.
-            self._failed = True
-            self._stop()
-            return
-        now = time.monotonic()
-        seat.failures = seat.failures + 1 if now - seat.began < _SOUND else 1
-        delay = delay_before_restart(seat.failures)
-        seat.start_at = now + delay
-        kind = "issuer" if seat is self._issuer else "worker"
-        self.log.error(f"{kind}-died", process=pid, restart_in_seconds=delay)
+            self._give_up(f"a {seat.kind} of the new configuration ended before it served")
+        else:
+            delay = seat.restart(time.monotonic())
+            self._log.error(f"{seat.kind}-died", process=pid, restart_in_seconds=delay)
 
-
-def _usable_cpus() -> int:
-    affinity: Callable[[int], set[int]] | None = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -14,13 +14,14 @@ where the last process ended: counters survive their process, gauges begin anew.
 
 import mmap
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from enum import IntEnum
 from struct import Struct
 from typing import NamedTuple
 from zlib import crc32
+
+from .memory_file import memory_file
 
 Key = tuple[str, ...]
 """A name and the values of its labels; no NUL in any."""
@@ -81,7 +82,7 @@ class Tally:
     @classmethod
     def alone(cls) -> "Tally":
         """A tally that no other process knows."""
-        descriptor = _nameless_file()
+        descriptor = memory_file("hopward-tallies")
         os.ftruncate(descriptor, SIZE)
         tally = cls(descriptor, 0)
         os.close(descriptor)
@@ -205,7 +206,7 @@ class Tallies:
     """
 
     def __init__(self, descriptor: int | None = None) -> None:
-        self.descriptor = _nameless_file() if descriptor is None else descriptor
+        self.descriptor = memory_file("hopward-tallies") if descriptor is None else descriptor
         self._known: list[Tally] = []
 
     @classmethod
@@ -275,10 +276,3 @@ def _merged(kind: Kind, one: list[int], other: list[int]) -> list[int]:
 def _unset(kind: Kind) -> int:
     return _UNSET if kind in (Kind.LEAST, Kind.MOST) else 0
 
-
-def _nameless_file() -> int:
-    """A file in memory without a name, closed by any exec that does not ask for it."""
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create("hopward-tallies", os.MFD_CLOEXEC)
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())

@@ -9,22 +9,24 @@ import os
 import signal
 import socket
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import uvloop
 
 from .admin import administering
+from .bulletin import Bulletin
 from .certificates import Certificates
 from .config import Config
-from .doors import BACKLOG
+from .doors import BACKLOG, Doors
 from .downstream import Downstream
 from .listener import Listener
 from .log import Log
 from .plain import PlainConnection
 from .redirect import redirecting
 from .routing import Table
+from .seat import QUIET, READY
 from .tally import Tallies, Tally
 from .tls import Base, silence_refusals
 
@@ -39,6 +41,7 @@ class Plan(NamedTuple):
     """All that the workers of one configuration share, made before they are forked."""
 
     config: Config
+    aliases: Mapping[str, str]
     table: Table
     certificates: Certificates
     base: Base
@@ -46,23 +49,21 @@ class Plan(NamedTuple):
     tallies: Tallies
 
 
-class Doors(NamedTuple):
-    """The listening sockets of one worker; the first one has the admin listener's too."""
-
-    https: Sequence[socket.socket] = ()
-    http: Sequence[socket.socket] = ()
-    admin: Sequence[socket.socket] = ()
-
-    def close(self) -> None:
-        """Listen no more, as far as this process is concerned."""
-        for door in (*self.https, *self.http, *self.admin):
-            door.close()
-
-
-def run(plan: Plan, doors: Doors, log: Log, tally: Tally, *, ready: int, lifeline: int) -> None:
+def run(
+    plan: Plan,
+    doors: Doors,
+    log: Log,
+    tally: Tally,
+    *,
+    voice: int,
+    lifeline: int,
+    bulletin: Bulletin,
+) -> None:
     """Serve until SIGTERM, or until `lifeline` ends, which only the supervisor can write to.
 
-    Writes one byte to `ready` when every socket accepts. A second SIGTERM ends at once.
+    Says READY when every socket accepts. After SIGUSR2 it takes no more clients, says QUIET, serves
+    those it has by what stands on the `bulletin`, and ends with the last of them. A second SIGTERM
+    ends at once.
     """
     silence_refusals()
     # What is here now stays: the collector need not look at it again. Of what comes, most dies by
@@ -70,11 +71,17 @@ def run(plan: Plan, doors: Doors, log: Log, tally: Tally, *, ready: int, lifelin
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_COLLECTOR_THRESHOLDS)
-    uvloop.run(_serve(plan, doors, log, tally, ready, lifeline))
+    uvloop.run(_serve(plan, doors, log, tally, voice, lifeline, bulletin))
 
 
 async def _serve(
-    plan: Plan, doors: Doors, log: Log, tally: Tally, ready: int, lifeline: int
+    plan: Plan,
+    doors: Doors,
+    log: Log,
+    tally: Tally,
+    voice: int,
+    lifeline: int,
+    bulletin: Bulletin,
 ) -> None:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _loop, context: _tell(log, context))
@@ -88,15 +95,29 @@ async def _serve(
     )
     servers = await _open(loop, listener, plan, doors)
     fresh = loop.create_task(_keep_fresh(plan.certificates))
-    os.write(ready, b"R")
+
+    def retire() -> None:
+        _close(servers, doors)
+        news = bulletin.read()
+        if news is not None:
+            listener.adopt(news.config, Table(news.config.sites, news.aliases))
+        listener.retire(then=stop.set)
+        os.write(voice, QUIET)
+
+    loop.add_signal_handler(signal.SIGUSR2, retire)
+    os.write(voice, READY)
     await stop.wait()
     loop.remove_reader(lifeline)
     loop.add_signal_handler(signal.SIGTERM, listener.abort)
+    _close(servers, doors)
+    await listener.drain()
+    fresh.cancel()
+
+
+def _close(servers: Iterable[asyncio.Server], doors: Doors) -> None:
     for server in servers:
         server.close()
     doors.close()
-    await listener.drain()
-    fresh.cancel()
 
 
 async def _open(

@@ -1,0 +1,123 @@
+"""The processes of one configuration, prepared in the supervisor before any of them is started.
+
+Law: to prepare changes nothing that serves. What cannot be served is found out here.
+"""
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+
+from . import issuing, worker
+from .bulletin import Bulletin
+from .certificates import Certificates
+from .config import Config, local_names
+from .doors import Doors
+from .entrance import Entrance
+from .log import Log
+from .routing import Table
+from .seat import Kind, Seat
+from .tally import Tallies, Tally
+from .tls import Base
+from .worker import Plan
+
+# A new generation that is not ready by then never will be.
+START_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Common:
+    """What all generations share. `lifeline`: its end tells a process that the supervisor is gone;
+    `local`: they serve for development."""
+
+    log: Log
+    base: Base
+    entrance: Entrance
+    bulletin: Bulletin
+    lifeline: int
+    tallies: Tallies
+    local: bool
+
+
+@dataclass
+class Generation:
+    """The processes of one configuration."""
+
+    plan: Plan
+    workers: list[Seat]
+    issuer: Seat | None
+    give_up_at: float = field(default_factory=lambda: time.monotonic() + START_SECONDS)
+
+    def __iter__(self) -> Iterator[Seat]:
+        yield from self.workers
+        if self.issuer is not None:
+            yield self.issuer
+
+    @property
+    def doors(self) -> list[Doors]:
+        """The doors of its workers."""
+        return [seat.doors for seat in self.workers]
+
+    @property
+    def ready(self) -> bool:
+        """Whether all that clients need is there."""
+        return all(seat.serving for seat in self.workers)
+
+
+def prepare(config: Config, common: Common) -> Generation:
+    """A generation whose processes are not started yet. Raises StartError; nothing has changed."""
+    workers = _usable_cpus() if config.workers == "auto" else config.workers
+    aliases = local_names(config.sites) if common.local else {}
+    table = Table(config.sites, aliases)
+    certificates = Certificates(config, table, aliases)
+    plan = Plan(config, aliases, table, certificates, common.base, workers, common.tallies)
+    doors = common.entrance.arrange(config.listen, workers)
+    return Generation(
+        plan,
+        [Seat(Kind.WORKER, _worker(plan, each, common), each) for each in doors],
+        _issuer_seat(plan, common),
+    )
+
+
+def _issuer_seat(plan: Plan, common: Common) -> Seat | None:
+    if not issuing.hosts_of(plan.config):
+        return None
+    # Load, listen, then talk to the authority: it may be down, and nobody waits for it.
+    return Seat(Kind.ISSUER, _issuer(plan, common), start_at=math.inf)
+
+
+def _worker(plan: Plan, doors: Doors, common: Common) -> Callable[[Tally, int], int]:
+    log, lifeline, bulletin = common.log, common.lifeline, common.bulletin
+
+    def job(tally: Tally, voice: int) -> int:
+        life = partial(worker.run, plan, doors, log, tally, voice=voice)
+        return _alone(log, partial(life, lifeline=lifeline, bulletin=bulletin))
+
+    return job
+
+
+def _issuer(plan: Plan, common: Common) -> Callable[[Tally, int], int]:
+    log, lifeline = common.log, common.lifeline
+
+    def job(tally: Tally, voice: int) -> int:
+        life = partial(issuing.run, plan.config, log, tally)
+        return _alone(log, partial(life, ready=voice, lifeline=lifeline))
+
+    return job
+
+
+def _alone(log: Log, life: Callable[[], None]) -> int:
+    """A process's life; returns its exit code."""
+    try:
+        life()
+    except Exception as error:  # noqa: BLE001 - whatever it is, it ends this process alone
+        log.error("process-failed", error=f"{type(error).__name__}: {error}")
+        return 1
+    return 0
+
+
+def _usable_cpus() -> int:
+    affinity: Callable[[int], set[int]] | None = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -1,0 +1,133 @@
+"""The place of one process of ours: how it begins, what it says to the supervisor, how it ends.
+
+Law: a seat outlives the processes that sit on it; what a successor needs (its doors, its tally)
+belongs to the seat.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from .doors import Doors
+from .tally import Tally
+
+# Seconds to wait before a process is started again that lived shorter than _SOUND: the first time
+# at once, then ever longer, so that one that cannot live does not eat the machine.
+BACKOFF = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
+_SOUND = 60.0
+_NO_DOORS = Doors()
+# What the supervisor listens to; blocked around a fork, so that none meets its handlers in a child.
+SIGNALS = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGCHLD,
+)
+_IGNORED = (
+    # A terminal sends Ctrl-C and its own end to all of us; the supervisor passes on what counts.
+    signal.SIGINT,
+    signal.SIGHUP,
+    # Meant for workers only, which listen to them as soon as they can.
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
+READY = b"R"
+QUIET = b"Q"
+
+
+class Kind(StrEnum):
+    """What a process is for."""
+
+    WORKER = "worker"
+    ISSUER = "issuer"
+
+
+def delay_before_restart(failures: int) -> float:
+    """Seconds to wait after that many short lives in a row. Pure."""
+    return BACKOFF[min(failures, len(BACKOFF)) - 1] if failures else 0.0
+
+
+@dataclass(eq=False)
+class Seat:
+    """The place of one process.
+
+    `job` is the process's whole life, given the tally that it counts in and the descriptor by which
+    it speaks: READY once it serves, QUIET once it has been told to take no more clients and does
+    not. `voice` is the other end. Without a job, the process began under another program and has no
+    successor.
+    """
+
+    kind: Kind
+    job: Callable[[Tally, int], int] | None
+    doors: Doors = _NO_DOORS
+    pid: int = 0
+    voice: int = -1
+    serving: bool = False
+    quiet: bool = False
+    began: float = 0.0
+    failures: int = 0
+    start_at: float = 0.0
+    tally: Tally | None = None
+
+    def start(self, tally: Tally, in_child: Callable[[], None]) -> None:
+        """Fork the process, which counts in `tally`; it first calls `in_child`."""
+        self.tally = tally
+        receive, send = os.pipe()
+        # What is buffered would be written once more by the child.
+        sys.stderr.flush()
+        sys.stdout.flush()
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        pid = os.fork()
+        if not pid:
+            os._exit(self._live(tally, send, in_child))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        os.close(send)
+        self.pid, self.voice, self.began = pid, receive, time.monotonic()
+
+    def hear(self) -> None:
+        """Read what the process has said; its death ends the voice."""
+        said = os.read(self.voice, 16)
+        self.serving = self.serving or READY in said
+        self.quiet = self.quiet or QUIET in said
+        if not said:
+            os.close(self.voice)
+            self.voice = -1
+
+    def tell(self, number: signal.Signals) -> None:
+        """Send a signal to the process, if there is one."""
+        if self.pid:
+            os.kill(self.pid, number)
+
+    def has_ended(self) -> bool:
+        """Whether the process that sat here has ended since this was last asked."""
+        if not self.pid or not os.waitpid(self.pid, os.WNOHANG)[0]:
+            return False
+        self.pid, self.serving, self.quiet = 0, False, True
+        return True
+
+    def restart(self, now: float) -> float:
+        """Plan the next start; returns the seconds until then."""
+        self.failures = self.failures + 1 if now - self.began < _SOUND else 1
+        delay = delay_before_restart(self.failures)
+        self.start_at = now + delay
+        self.quiet = False
+        return delay
+
+    def _live(self, tally: Tally, voice: int, in_child: Callable[[], None]) -> int:
+        """The child's whole life; returns its exit code."""
+        signal.set_wakeup_fd(-1)
+        for number in _IGNORED:
+            signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        in_child()
+        tally.begin()
+        assert self.job is not None, "a process of another program is not started here"
+        return self.job(tally, voice)
