@@ -46,7 +46,7 @@ def open_doors(
     opened: list[socket.socket] = []
     try:
         port = beside[0].getsockname()[1] if beside else _probe(address, among)
-        for _ in range(count):
+        while len(opened) < count:
             opened.append(_listen(address._replace(port=port), among))
     except OSError as error:
         for sock in opened:

@@ -15,6 +15,7 @@ import math
 import os
 import select
 import signal
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -38,6 +39,7 @@ from .tls import Base
 _GRACE = 5.0
 # How long retired workers get to say that they take no more clients.
 _QUIET_SECONDS = 5.0
+
 
 class Supervisor:
     """Runs the workers of the configuration that `read` gives, and keeps its certificates.
@@ -329,4 +331,3 @@ class Supervisor:
         else:
             delay = seat.restart(time.monotonic())
             self._log.error(f"{seat.kind}-died", process=pid, restart_in_seconds=delay)
-

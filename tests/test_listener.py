@@ -30,6 +30,9 @@ class Guest:
     def drain(self) -> None:
         self.told.append("drain")
 
+    def retired(self) -> None:
+        self.told.append("retired")
+
     def abort(self) -> None:
         self.told.append("abort")
         self.listener.parted(self)
@@ -125,3 +128,25 @@ async def test_after_a_drain_the_clock_stands_still() -> None:
     stage().now += 10 * TICK
     await settled()
     assert late.told == []
+
+
+@on_stage
+async def test_a_retired_worker_closes_no_connection_and_ends_with_the_last() -> None:
+    """A client may have sent its next request at the very moment of the reload."""
+    listener = opened()
+    guest = Guest(listener)
+    ended: list[bool] = []
+    listener.retire(then=lambda: ended.append(True))
+    await settled()
+    assert (guest.told, ended) == (["retired"], [])
+    listener.parted(guest)
+    await settled()
+    assert ended == [True]
+
+
+@on_stage
+async def test_a_retired_worker_judges_by_the_rules_it_was_told() -> None:
+    listener = opened()
+    news = Config.model_validate({"sites": {"b": "http://127.0.0.1:1"}})
+    listener.adopt(news, Table(news.sites))
+    assert listener.table.site("a") is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from proxy.supervisor import BACKOFF, delay_before_restart
+from proxy.seat import BACKOFF, delay_before_restart
 
 
 def test_a_worker_that_never_failed_is_started_at_once() -> None:
