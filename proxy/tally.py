@@ -275,4 +275,3 @@ def _merged(kind: Kind, one: list[int], other: list[int]) -> list[int]:
 
 def _unset(kind: Kind) -> int:
     return _UNSET if kind in (Kind.LEAST, Kind.MOST) else 0
-

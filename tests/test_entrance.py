@@ -17,7 +17,9 @@ from proxy.errors import StartError
 ANY = Address("127.0.0.1", 0)
 
 
-def listen(*https: Address, http: tuple[Address, ...] = (), admin: object = None) -> Listen:
+def listen(
+    *https: Address, http: tuple[Address, ...] = (), admin: Address | UnixPath | None = None
+) -> Listen:
     return Listen(https=https or (ANY,), http=http, admin=admin)
 
 
