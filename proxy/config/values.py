@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, PlainValidator, ValidationInfo, WithJsonSchema
 
+from .. import passwords
 from . import units
 from .units import Address, Network, UnixPath
 
@@ -20,7 +21,6 @@ _OWNED_FIELDS = frozenset({
     "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding",
     "upgrade", "content-length",
 })  # fmt: skip
-_HASH_PREFIXES = ("$2a$", "$2b$", "$2y$", "$scrypt$", "scrypt:")
 
 
 def _reads(wanted: str, parse: Callable[[str], object], *kinds: type) -> PlainValidator:
@@ -194,9 +194,7 @@ def _user(text: str) -> str:
 
 
 def _hash(text: str) -> str:
-    if not text.startswith(_HASH_PREFIXES):
-        # The text may be a password: it is not repeated.
-        raise ValueError("not a scrypt or bcrypt hash; passwords themselves are never written here")
+    passwords.parse(text)
     return text
 
 
