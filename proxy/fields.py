@@ -44,13 +44,15 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 class FieldRules:
     """What a route's `request_headers`, `response_headers` and `hsts` say, ready to apply.
 
-    Names are lower case; the lines end with CRLF each.
+    Names are lower case; the lines end with CRLF each. `compress`: answers may be coded here, which
+    the operator's own Content-Encoding rules out.
     """
 
     request_dropped: frozenset[bytes]
     request_lines: bytes
     response_dropped: frozenset[bytes]
     response_lines: bytes
+    compress: bool = False
 
     @classmethod
     def of(cls, route: Route) -> "FieldRules":
@@ -58,12 +60,23 @@ class FieldRules:
         response = dict(route.response_headers)
         if route.hsts is not None:
             response.setdefault("Strict-Transport-Security", f"max-age={route.hsts}")
+        dropped = _names(response)
+        compress = route.compress and b"content-encoding" not in dropped
         return cls(
             _names(route.request_headers),
             _lines(route.request_headers),
-            _names(response),
-            _lines(response),
+            dropped,
+            _lines(_varying(response) if compress else response),
+            compress,
         )
+
+
+def _varying(rules: Mapping[str, str | None]) -> Mapping[str, str | None]:
+    """The operator's own Vary names what the proxy's choice depends on, or caches would mix up."""
+    return {
+        name: f"{value}, Accept-Encoding" if value and name.lower() == "vary" else value
+        for name, value in rules.items()
+    }
 
 
 def _names(rules: Mapping[str, str | None]) -> frozenset[bytes]:

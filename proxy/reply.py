@@ -9,6 +9,8 @@ piece comes out with the call that brought it.
 
 from .body import Body
 from .chunked import chunk, last_chunk
+from .coder import Coder, coder_of
+from .coding import VOUCHING, coded_head
 from .config import Limits
 from .errors import UpstreamError
 from .fields import FieldRules, persistent, trailer_lines
@@ -23,7 +25,7 @@ class Reply:
     connection; `done` that the last bytes have been made.
     """
 
-    __slots__ = ("_body", "_chunk_out", "_response", "_rules", "done", "head", "persist")
+    __slots__ = ("_body", "_chunk_out", "_coder", "_response", "_rules", "done", "head", "persist")
 
     def __init__(
         self,
@@ -37,7 +39,13 @@ class Reply:
     ) -> None:
         self._response, self._rules = response, rules
         self._body = body = Body.of_response(response, limits)
-        unsized = body.chunked or body.until_close
+        self._coder: Coder | None = None
+        if rules.compress:
+            self._response, coding = coded_head(request, response)
+            # There is nothing to code in the answer to HEAD.
+            if coding is not None and not body.done:
+                self._coder = coder_of(coding, response.framing.length)
+        unsized = body.chunked or body.until_close or self._coder is not None
         self._chunk_out = unsized and request.version == b"1.1"
         self.persist = (
             may_persist
@@ -45,7 +53,7 @@ class Reply:
             and persistent(request.version, request.fields)
         )
         self.head = final_head(
-            response,
+            self._response,
             rules,
             date,
             chunked=self._chunk_out,
@@ -59,15 +67,13 @@ class Reply:
 
         Raises ValueError where the body is malformed.
         """
-        payload = self._body.read(data)
-        piece = chunk(payload) if payload and self._chunk_out else payload
-        return piece + self._last() if self._body.done else piece
+        return self._framed(self._body.read(data))
 
     def end(self) -> bytes:
         """The upstream says nothing more: the reply's end. Raises UpstreamError if it is cut."""
         if not self._body.end():
             raise UpstreamError(502, "closed")
-        return self._last()
+        return self._framed(b"")
 
     @property
     def upstream_persists(self) -> bool:
@@ -77,6 +83,13 @@ class Reply:
             not body.until_close and not body.rest and persistent(response.version, response.fields)
         )
 
+    def _framed(self, payload: bytes) -> bytes:
+        done = self._body.done
+        if self._coder is not None:
+            payload = self._coder.code(payload, last=done)
+        piece = chunk(payload) if payload and self._chunk_out else payload
+        return piece + self._last() if done else piece
+
     def _last(self) -> bytes:
         self.done = True
         if not self._chunk_out:
@@ -84,4 +97,6 @@ class Reply:
         if not self._body.chunked:
             return last_chunk(b"")
         dropped = self._rules.response_dropped
+        if self._coder is not None:
+            dropped = dropped | VOUCHING
         return last_chunk(trailer_lines(self._body.trailers, self._response.fields, dropped))

@@ -161,6 +161,8 @@ def test_the_pure_rooms_meet_no_transport() -> None:
         "body",
         "fields",
         "hop",
+        "coding",
+        "coder",
         "reply",
         "routing",
         "admission",

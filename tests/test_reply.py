@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import zlib
+from typing import Any
+
 import pytest
 
+from proxy.chunked import ChunkedReader
 from proxy.config import Config
 from proxy.errors import UpstreamError
 from proxy.head import read_request, read_response
@@ -15,9 +19,10 @@ HTTP10 = GET.replace(b"HTTP/1.1", b"HTTP/1.0")
 CHUNKED, LENGTH_5 = b"Transfer-Encoding: chunked", b"Content-Length: 5"
 
 
-def begun(*fields: bytes, asked: bytes = GET, may_persist: bool = True) -> Reply:
+def begun(*fields: bytes, asked: bytes = GET, may_persist: bool = True, site: Any = None) -> Reply:
     """The reply to `asked` whose head, as the origin sent it, has these fields."""
-    config = Config.model_validate({"sites": {"a": "http://127.0.0.1:1"}})
+    written = {"to": "http://127.0.0.1:1", **(site or {})}
+    config = Config.model_validate({"sites": {"a": written}})
     site = Table(config.sites).site("a")
     assert site is not None
     request = read_request(asked)
@@ -72,3 +77,92 @@ def test_the_upstream_persists_unless_it_says_otherwise_or_said_too_much() -> No
     made = begun(LENGTH_5, b"Connection: close")
     made.read(b"hello")
     assert not made.upstream_persists
+
+
+# Coded.
+
+ZIPPED = GET.replace(b"\r\n\r\n", b"\r\nAccept-Encoding: gzip\r\n\r\n")
+JSON, LENGTH_600 = b"Content-Type: application/json", b"Content-Length: 600"
+
+
+def coded(*fields: bytes, asked: bytes = ZIPPED, **rules: object) -> Reply:
+    return begun(JSON, *fields, asked=asked, site={"compress": True, **rules})
+
+
+def unzipped(octets: bytes) -> bytes:
+    return zlib.decompressobj(31).decompress(octets)
+
+
+def unchunked(octets: bytes) -> bytes:
+    chunks = ChunkedReader(request=False, trailers_limit=1000)
+    content = chunks.read(octets)
+    assert chunks.done
+    return content
+
+
+def test_nothing_is_coded_unless_the_operator_says_so() -> None:
+    made = begun(JSON, LENGTH_600, asked=ZIPPED)
+    assert made.head == begun(JSON, LENGTH_600).head
+    assert made.read(b"x" * 600) == b"x" * 600
+
+
+@pytest.mark.parametrize("field", [LENGTH_600, b"A: b"])
+def test_a_coded_body_goes_on_in_chunks(field: bytes) -> None:
+    made = coded(field)
+    assert b"\r\nTransfer-Encoding: chunked\r\n" in made.head
+    assert b"Content-Length" not in made.head
+    octets = made.read(b"x" * 600)
+    if not made.done:
+        octets += made.end()
+    assert unzipped(unchunked(octets)) == b"x" * 600
+    assert made.persist
+
+
+def test_a_coded_body_for_http10_ends_with_its_connection() -> None:
+    made = coded(LENGTH_600, asked=ZIPPED.replace(b"HTTP/1.1", b"HTTP/1.0"))
+    assert b"\r\nConnection: close\r\n" in made.head
+    assert b"Transfer-Encoding" not in made.head
+    assert unzipped(made.read(b"x" * 600)) == b"x" * 600
+    assert not made.persist
+
+
+def test_each_piece_of_a_coded_body_can_be_decoded_when_it_comes() -> None:
+    made, decoder = coded(CHUNKED), zlib.decompressobj(31)
+    chunks = ChunkedReader(request=False, trailers_limit=1000)
+    for piece in (b"5\r\nhello\r\n", b"5\r\nworld\r\n"):
+        assert decoder.decompress(chunks.read(made.read(piece))) == piece[3:8]
+
+
+def test_half_a_coded_body_has_no_end_of_either_coding() -> None:
+    made, decoder = coded(LENGTH_600), zlib.decompressobj(31)
+    chunks = ChunkedReader(request=False, trailers_limit=1000)
+    assert decoder.decompress(chunks.read(made.read(b"x" * 599))) == b"x" * 599
+    with pytest.raises(UpstreamError):
+        made.end()
+    assert (chunks.done, decoder.eof) == (False, False)
+
+
+def test_head_has_the_head_of_a_coded_answer_and_no_octets() -> None:
+    made = coded(LENGTH_600, asked=ZIPPED.replace(b"GET", b"HEAD"))
+    assert b"\r\nContent-Encoding: gzip\r\n" in made.head
+    assert b"Content-Length" not in made.head
+    assert made.read(b"") == b""
+    assert made.done
+    assert made.persist
+
+
+def test_a_trailer_that_vouches_for_other_octets_is_dropped() -> None:
+    made = coded(CHUNKED)
+    octets = made.read(b"1\r\nx\r\n0\r\nRepr-Digest: sha-256=:x:\r\nX-Sum: 1\r\n\r\n")
+    assert octets.endswith(b"\r\n0\r\nX-Sum: 1\r\n\r\n")
+
+
+def test_the_operators_own_vary_names_the_coding_too() -> None:
+    made = coded(LENGTH_600, response_headers={"Vary": "Origin"})
+    assert made.head.lower().count(b"\r\nvary:") == 1
+    assert b"\r\nVary: Origin, Accept-Encoding\r\n" in made.head
+
+
+def test_where_the_operator_says_how_content_is_coded_nothing_is() -> None:
+    made = coded(LENGTH_600, response_headers={"Content-Encoding": "br"})
+    assert made.read(b"x" * 600) == b"x" * 600

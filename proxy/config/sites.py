@@ -129,6 +129,9 @@ class Route(Section):
         Annotated[Mapping[UserName, PasswordHash], AfterValidator(at_least_one)] | None,
         Field(repr=False),
     ] = key(None, "Users and their scrypt or bcrypt hashes; null: everyone may come in.")
+    compress: Switch = key(
+        "false", "true: answers are sent in zstd or gzip to clients that know them."
+    )
     allow: Annotated[tuple[Cidr, ...], BeforeValidator(listed)] = key(
         (), "Networks that may come in; empty: everyone."
     )
