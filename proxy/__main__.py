@@ -18,8 +18,10 @@ from . import VERSION
 from .config import schema
 from .config.file import ConfigError, Loaded, data_folder, load
 from .errors import OperatorError
+from .line_output import open_standard_streams
 from .log import LEVELS, Log
 from .reload_command import RefusedError, reload
+from .strays import gather
 
 Command = Callable[[argparse.Namespace], int]
 DEFAULT_FILES = (Path("hopward.yml"), Path("/etc/hopward/hopward.yml"))
@@ -27,11 +29,15 @@ DEFAULT_FILES = (Path("hopward.yml"), Path("/etc/hopward/hopward.yml"))
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
+    open_standard_streams()
     options = _parser().parse_args(arguments)
     try:
         code: int = options.command(options)
         sys.stdout.flush()
         return code
+    except KeyboardInterrupt:
+        # As a shell has it of a program that Ctrl-C ended.
+        return 130
     except BrokenPipeError:
         # Whoever read us has read enough; Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -157,7 +163,9 @@ def _run(options: argparse.Namespace) -> int:
         config = loaded.config.model_copy(update={"workers": workers})
         return replace(loaded, config=config)
 
-    return Supervisor(read, file, Log(options.log_level), local=options.local).run()
+    log = Log(options.log_level)
+    gather(log)
+    return Supervisor(read, file, log, local=options.local).run()
 
 
 def _check(options: argparse.Namespace) -> int:

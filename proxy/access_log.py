@@ -6,8 +6,10 @@ what `redact` leaves.
 """
 
 import time
+from bisect import bisect_right
 from collections.abc import Callable
 from json.encoder import encode_basestring_ascii as _quoted
+from pathlib import Path
 from typing import NamedTuple
 
 from . import config
@@ -15,6 +17,7 @@ from .line_output import PIECE, LineOutput
 from .log import Log
 from .redaction import Redaction
 
+_STANDARD = {"stdout": 1, "stderr": 2}
 # What gathers before it is handed on, if the clock does not tick before.
 _BATCH = 64 * 1024
 # What of a method is worth logging; no registered one is longer than 17.
@@ -70,7 +73,7 @@ class AccessLog:
         self._format = _FORMATS[settings.format]
         self._masked = Redaction(settings.redact).masked
         self._log = log
-        self._output = LineOutput(settings.to)
+        self._output = LineOutput(_STANDARD.get(str(settings.to)) or Path(settings.to))
         self._lines: list[str] = []
         self._size = 0
         self._second = -1
@@ -91,7 +94,7 @@ class AccessLog:
         target = self._masked(entry.target)
         line = self._format(entry, self._stamps, target)
         if len(line) > PIECE:
-            line = self._shortened(entry, target, len(line))
+            line = self._shortened(entry, target)
         self._lines.append(line)
         self._size += len(line)
         if self._size >= _BATCH:
@@ -122,18 +125,16 @@ class AccessLog:
         self._lines.clear()
         self._size = 0
 
-    def _shortened(self, entry: Entry, target: bytes, length: int) -> str:
-        """The line with so much less of the target that it is written as a whole."""
+    def _shortened(self, entry: Entry, target: bytes) -> str:
+        """The line with as much of the target as leaves room for the rest."""
         entry = entry._replace(method=entry.method[:_METHOD])
-        keep = len(target)
-        while length > PIECE:
-            keep = max(0, min(keep, len(target)) - (length - PIECE) - 32)
-            rest = b"...(+%d bytes)" % (len(target) - keep)
-            line = self._format(entry, self._stamps, target[:keep] + rest)
-            if not keep:
-                break
-            length = len(line)
-        return line
+
+        def line(keep: int) -> str:
+            cut = target[:keep] + b"...(+%d bytes)" % (len(target) - keep)
+            return self._format(entry, self._stamps, cut)
+
+        room = range(1, min(len(target), PIECE))
+        return line(bisect_right(room, PIECE, key=lambda keep: len(line(keep))))
 
     def _watch(self) -> None:
         """Say once that lines are lost, and once that they are not any more."""
@@ -168,16 +169,20 @@ def _json(entry: Entry, stamps: tuple[str, str], target: bytes) -> str:
     return (
         f'{{"time":"{stamps[0]}.{int(at * 1000) % 1000:03d}Z"'
         f',"request_id":"{request_id.decode("ascii")}"'
-        f',"site":{_quoted(site)},"client":"{client}"'
-        f',"method":{_quoted(method.decode("ascii", "backslashreplace"))}'
-        f',"target":{_quoted(target.decode("ascii", "backslashreplace"))}'
-        f',"version":"{version.decode("ascii")}","status":{status}'
+        f',"site":{_or_null(site)},"client":"{client}"'
+        f',"method":{_or_null(method.decode("ascii"))}'
+        f',"target":{_or_null(target.decode("ascii", "backslashreplace"))}'
+        f',"version":{_or_null(version.decode("ascii"))},"status":{status or "null"}'
         f',"bytes_sent":{sent},"bytes_received":{received},"seconds":{seconds:.6f}'
-        f',"upstream":{_quoted(upstream) if upstream else "null"},"upstream_seconds":'
+        f',"upstream":{_or_null(upstream)},"upstream_seconds":'
         f"{'null' if upstream_seconds is None else f'{upstream_seconds:.6f}'}"
         f',"tls":"{tls}","group":"{group}","resumed":{"true" if resumed else "false"}'
-        f',"error":{_quoted(error) if error else "null"}}}\n'
+        f',"error":{_or_null(error)}}}\n'
     )
+
+
+def _or_null(text: str | None) -> str:
+    return _quoted(text) if text else "null"
 
 
 def _text(entry: Entry, stamps: tuple[str, str], target: bytes) -> str:

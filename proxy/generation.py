@@ -16,6 +16,7 @@ from .certificates import Certificates
 from .config import Config, local_names
 from .doors import Doors
 from .entrance import Entrance
+from .line_output import try_out
 from .log import Log
 from .routing import Table
 from .seat import Kind, Seat
@@ -68,6 +69,8 @@ class Generation:
 
 def prepare(config: Config, common: Common) -> Generation:
     """A generation whose processes are not started yet. Raises StartError; nothing has changed."""
+    if config.access_log is not None:
+        try_out(config.access_log.to)
     workers = _usable_cpus() if config.workers == "auto" else config.workers
     aliases = local_names(config.sites) if common.local else {}
     table = Table(config.sites, aliases)

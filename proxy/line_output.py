@@ -10,9 +10,11 @@ most PIPE_BUF bytes is (POSIX write()), and a socket's or a terminal's kernel ke
 together as well. So lines leave in pieces of whole lines no longer than that.
 """
 
+import errno
 import os
 import select
 import stat
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -28,7 +30,6 @@ PIECE = select.PIPE_BUF
 MOST_WAITING = 8 * 1024 * 1024
 # A file that was moved or removed is looked for this often where nobody said so.
 LOOK_SECONDS = 1.0
-_STANDARD = {"stdout": 1, "stderr": 2}
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 _REOPEN = b"reopen"
 _END = b"end"
@@ -44,6 +45,9 @@ def open_standard_streams() -> None:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
+    # What Python makes of a closed one is None.
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
 def try_out(to: str | Path) -> None:
@@ -52,20 +56,21 @@ def try_out(to: str | Path) -> None:
         try:
             os.close(_open(to))
         except OSError as error:
-            raise StartError(f"the access log {to} cannot be written: {_words(error)}") from error
+            what = _words(error) if to.parent.is_dir() else f"there is no folder {to.parent}"
+            raise StartError(f"the access log {to} cannot be written: {what}") from error
 
 
 class LineOutput:
-    """Writes lines `to` `stdout`, `stderr` or a file, in the order in which they were put.
+    """Writes lines `to` a descriptor or a file, in the order in which they were put.
 
     `error` says why the last lines could not be written, and is None when they could be; `lost`
     counts lines that never were written, `written` those that were.
     """
 
-    def __init__(self, to: str | Path, *, most_waiting: int = MOST_WAITING) -> None:
+    def __init__(self, to: int | Path, *, most_waiting: int = MOST_WAITING) -> None:
         self._path = to if isinstance(to, Path) else None
         self._most = most_waiting
-        self._fd = -1 if isinstance(to, Path) else _STANDARD[to]
+        self._fd = -1 if isinstance(to, Path) else to
         self._identity: tuple[int, int] | None = None
         self._look_at = 0.0
         self._piece = PIECE if self._fd < 0 else _piece(self._fd)
@@ -211,4 +216,6 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _words(error: OSError) -> str:
+    if error.errno == errno.ENXIO:
+        return "nobody reads this pipe"
     return error.strerror or str(error)

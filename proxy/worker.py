@@ -8,13 +8,13 @@ import gc
 import os
 import signal
 import socket
-import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import uvloop
 
+from .access_log import AccessLog
 from .admin import administering
 from .bulletin import Bulletin
 from .certificates import Certificates
@@ -27,6 +27,7 @@ from .plain import PlainConnection
 from .redirect import redirecting
 from .routing import Table
 from .seat import QUIET, READY
+from .strays import fault
 from .tally import Tallies, Tally
 from .tls import Base, silence_refusals
 
@@ -71,7 +72,8 @@ def run(
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_COLLECTOR_THRESHOLDS)
-    uvloop.run(_serve(plan, doors, log, tally, voice, lifeline, bulletin))
+    with log.in_background():
+        uvloop.run(_serve(plan, doors, log, tally, voice, lifeline, bulletin))
 
 
 async def _serve(
@@ -84,14 +86,22 @@ async def _serve(
     bulletin: Bulletin,
 ) -> None:
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _loop, context: _tell(log, context))
+    loop.set_exception_handler(
+        lambda _loop, context: fault(log, context.get("message"), context.get("exception"))
+    )
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_reader(lifeline, stop.set)
     plan.base.choose = plan.certificates.context
     plan.base.challenge = plan.certificates.challenge
+    access_log = _open_access_log(loop, plan.config, log)
     listener = Listener(
-        plan.config, plan.table, plan.base.context, workers=plan.workers, tally=tally
+        plan.config,
+        plan.table,
+        plan.base.context,
+        workers=plan.workers,
+        tally=tally,
+        access_log=access_log,
     )
     servers = await _open(loop, listener, plan, doors)
     fresh = loop.create_task(_keep_fresh(plan.certificates))
@@ -112,6 +122,15 @@ async def _serve(
     _close(servers, doors)
     await listener.drain()
     fresh.cancel()
+    if access_log is not None:
+        access_log.close()
+
+
+def _open_access_log(loop: asyncio.AbstractEventLoop, config: Config, log: Log) -> AccessLog | None:
+    access_log = None if config.access_log is None else AccessLog(config.access_log, log)
+    reopen = access_log.reopen if access_log is not None else lambda: None
+    loop.add_signal_handler(signal.SIGUSR1, reopen)
+    return access_log
 
 
 def _close(servers: Iterable[asyncio.Server], doors: Doors) -> None:
@@ -136,13 +155,6 @@ async def _open(
         for sockets, connection in behind
         for door in sockets
     ]
-
-
-def _tell(log: Log, context: dict[str, Any]) -> None:
-    """A fault of ours: one connection ends by it, the worker goes on, and somebody should know."""
-    error = context.get("exception")
-    trace = "".join(traceback.format_exception(error)) if error else None
-    log.error("fault", message=context.get("message"), trace=trace)
 
 
 async def _keep_fresh(certificates: Certificates) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
+import os
+import tty
 from collections.abc import Callable
-from contextlib import redirect_stderr
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,23 +15,20 @@ import pytest
 from proxy.log import LEVELS, Log
 
 
-class Screen(io.StringIO):
-    """A terminal."""
-
-    def isatty(self) -> bool:
-        return True
-
-
 def read_by_a_person(tell: Callable[[Log], None]) -> str:
-    with redirect_stderr(Screen()) as screen:
-        tell(Log("info"))
-    return screen.getvalue()
+    ours, theirs = os.openpty()
+    with os.fdopen(ours, "rb", buffering=0) as reader, os.fdopen(theirs, "wb", buffering=0) as end:
+        tty.setraw(theirs)
+        tell(Log("info", end.fileno()))
+        return reader.read(65536).decode()
 
 
 def read_by_a_program(tell: Callable[[Log], None], *, least: str = "info") -> list[dict[str, Any]]:
-    with redirect_stderr(io.StringIO()) as pipe:
-        tell(Log(least))
-    return [json.loads(line) for line in pipe.getvalue().splitlines()]
+    ours, theirs = os.pipe()
+    with os.fdopen(ours, "rb") as reader:
+        with os.fdopen(theirs, "wb", buffering=0) as end:
+            tell(Log(least, end.fileno()))
+        return [json.loads(line) for line in reader]
 
 
 def test_for_a_program_an_event_is_a_line_of_json() -> None:
@@ -78,3 +75,37 @@ def say_one_of_each(log: Log) -> None:
 def test_events_below_the_level_are_not_told(least: str) -> None:
     told = [event["level"] for event in read_by_a_program(say_one_of_each, least=least)]
     assert told == list(LEVELS[LEVELS.index(least) :])
+
+
+def test_in_the_background_events_are_told_as_well() -> None:
+    def tell(log: Log) -> None:
+        log.info("before")
+        with log.in_background():
+            log.info("meanwhile")
+        log.info("after")
+
+    assert [event["event"] for event in read_by_a_program(tell)] == ["before", "meanwhile", "after"]
+
+
+def test_a_closed_stderr_harms_nobody() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb", buffering=0) as end:
+        log = Log("info", end.fileno())
+        log.info("one")
+        with log.in_background():
+            log.info("two")
+
+
+def test_an_stderr_that_nobody_reads_keeps_nobody_waiting_and_what_was_lost_is_told_later() -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(reader, "rb", buffering=0) as read, os.fdopen(writer, "wb", buffering=0) as end:
+        log = Log("info", end.fileno())
+        for number in range(200):
+            log.info("filling", number=number, words="x" * 1000)
+        seen = [json.loads(line) for line in read.read(65536).splitlines()]
+        log.info("next")
+        lost, following = [json.loads(line) for line in read.read(65536).splitlines()]
+    assert [each["number"] for each in seen] == list(range(len(seen)))
+    assert (lost["event"], lost["lost"]) == ("log-recovered", 200 - len(seen))
+    assert following["event"] == "next"
