@@ -158,8 +158,10 @@ class Exchange:
     # The connection to the upstream.
 
     def _lease(self) -> None:
-        pool = self._listener.pools.choose(self._route.config.to)
-        assert pool is not None, "a route without origins is never taken"
+        pool = self._listener.pools.choose(self._listener.healthy(self._route))
+        if pool is None:
+            self._failed(UpstreamError(503, "unhealthy"))
+            return
         repeatable = self._request.method in IDEMPOTENT and self._kept is not None
         upstream = None if self._retried else pool.lease(repeatable=repeatable)
         if upstream is not None:
@@ -174,8 +176,8 @@ class Exchange:
             try:
                 upstream = await pool.connect()
             except UpstreamError as error:
-                others = [to for to in self._route.config.to if to not in tried]
-                following = self._listener.pools.choose(others)
+                healthy = self._listener.healthy(self._route)
+                following = self._listener.pools.choose(to for to in healthy if to not in tried)
                 if following is None:
                     self._connecting = None
                     self._failed(error)
@@ -276,6 +278,7 @@ class Exchange:
         upstream = self._upstream
         assert upstream is not None
         protocols = response.fields.elements(b"upgrade")
+        upstream.answered()
         self._client.send(switching_head(response))
         self._upstream = None
         self._client.exchange_switched(upstream, early, protocols)
@@ -291,6 +294,8 @@ class Exchange:
         )
         piece = reply.head + reply.read(rest)
         self._reply = reply
+        assert self._upstream is not None
+        self._upstream.answered()
         self._pass_on(reply, piece)
 
     def _pass_on(self, reply: Reply, piece: bytes) -> None:
@@ -316,15 +321,16 @@ class Exchange:
 
     def _failed(self, error: UpstreamError) -> None:
         upstream, self._upstream = self._upstream, None
+        stale = upstream is not None and upstream.reused and not self._answered
         repeatable = (
-            upstream is not None
-            and upstream.reused
+            stale
             and error.status == 502
-            and not self._answered
             and self._kept is not None
             and self._request.method in IDEMPOTENT
         )
         if upstream is not None:
+            if self._reply is None and error.status == 502 and not stale:
+                upstream.failed(error.reason)
             upstream.close()
         verdict = VERDICTS[self._reply is not None, repeatable]
         if verdict is Verdict.RETRY_ONCE:

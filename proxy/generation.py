@@ -16,6 +16,7 @@ from .certificates import Certificates
 from .config import Config, local_names
 from .doors import Doors
 from .entrance import Entrance
+from .findings import Findings
 from .line_output import try_out
 from .log import Log
 from .routing import Table
@@ -39,6 +40,7 @@ class Common:
     bulletin: Bulletin
     lifeline: int
     tallies: Tallies
+    findings: Findings
     local: bool
 
 
@@ -75,7 +77,16 @@ def prepare(config: Config, common: Common) -> Generation:
     aliases = local_names(config.sites) if common.local else {}
     table = Table(config.sites, aliases)
     certificates = Certificates(config, table, aliases)
-    plan = Plan(config, aliases, table, certificates, common.base, workers, common.tallies)
+    plan = Plan(
+        config,
+        aliases,
+        table,
+        certificates,
+        common.base,
+        workers,
+        common.tallies,
+        common.findings,
+    )
     doors = common.entrance.arrange(config.listen, workers)
     return Generation(
         plan,

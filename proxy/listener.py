@@ -6,16 +6,18 @@ Law: nothing here belongs to one connection, and nothing that is shared stands a
 import asyncio
 import itertools
 import secrets
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from OpenSSL import SSL
 
 from .access_log import AccessLog
 from .clock import Clock
-from .config import Config
+from .config import Config, Origin
+from .findings import Findings
 from .pool import Pools
-from .routing import Table
+from .routing import Route, Table
 from .tally import Tally
 from .tls import RecordLayer
 
@@ -46,8 +48,8 @@ class Listener:
     """Configuration, sites, pools and clock of one worker, and its open connections.
 
     `workers`: among how many the limit of connections is shared. `tally`: where this worker counts.
-    `access_log`: None where none is wanted. `draining`: each answer is the last of its connection;
-    `ending`: connections without a request are closed too.
+    `access_log`: None where none is wanted. `findings`: those of the checks. `draining`: each answer
+    is the last of its connection; `ending`: connections without a request are closed too.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Listener:
         workers: int,
         tally: Tally | None = None,
         access_log: AccessLog | None = None,
+        findings: Findings | None = None,
     ) -> None:
         self.access_log = access_log
         self.adopt(config, table)
@@ -66,6 +69,7 @@ class Listener:
         self.tally = tally or Tally.alone()
         self.draining = False
         self.ending = False
+        self._findings = findings
         self._base = base
         self._connections: set[Connection] = set()
         limit = config.limits.connections
@@ -92,6 +96,14 @@ class Listener:
     def full(self) -> bool:
         """Whether the limit of connections is reached."""
         return self._most is not None and len(self._connections) >= self._most
+
+    def healthy(self, route: Route) -> Sequence[Origin]:
+        """The origins of a route that no check speaks against, in their order."""
+        findings = self._findings
+        if not route.checks or findings is None:
+            return route.config.to
+        now = time.monotonic()
+        return [check.origin for check in route.checks if findings.healthy(check, now)]
 
     def record_layer(self, transport: asyncio.Transport) -> RecordLayer:
         """TLS for a new connection."""
@@ -144,7 +156,7 @@ class Listener:
     def _ticked(self, now: float) -> None:
         for connection in [each for each in self._connections if each.deadline <= now]:
             connection.expired()
-        self.pools.expire(now)
+        self.pools.ticked(now)
         self.tally.beat()
         if self.access_log is not None:
             self.access_log.flush()

@@ -5,10 +5,13 @@ gone, so that the fewest leases is a number and no guess.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import cast
 
 from .config import Origin
 from .dialer import Dialer
+from .errors import UpstreamError
+from .health import Standing
 from .upstream import Upstream
 
 # Node, uvicorn and others close after 5 s of silence; to be gone first leaves no stale connection.
@@ -22,16 +25,25 @@ class Pool:
     """All connections of one worker to one origin.
 
     `leased` counts those that an exchange or tunnel holds or is opening; `turn` grows with each
-    choice, so that the smallest is the longest unused.
+    choice, so that the smallest is the longest unused. `told` hears when the origin is marked and
+    when its mark is lifted.
     """
 
-    def __init__(self, origin: Origin, connect_timeout: float | None) -> None:
+    def __init__(
+        self,
+        origin: Origin,
+        connect_timeout: float | None,
+        told: "Callable[[Pool], None]" = lambda _pool: None,
+    ) -> None:
         self.origin = origin
+        self.standing = Standing()
         self.leased = 0
         self.turn = 0
         self._idle: dict[Upstream, None] = {}
         self._open: set[Upstream] = set()
         self._dialer = Dialer(origin, connect_timeout)
+        self._told = told
+        self._trial: asyncio.Task[None] | None = None
 
     def lease(self, *, repeatable: bool) -> Upstream | None:
         """The connection kept most recently, or None: then `connect`.
@@ -54,11 +66,24 @@ class Pool:
         self.leased += 1
         try:
             upstream = await self._dialer.dial(lambda: Upstream(self))
-        except BaseException:
+        except BaseException as error:
             self.leased -= 1
+            if isinstance(error, UpstreamError):
+                self.failed(error.reason, unreachable=True)
             raise
         self._open.add(upstream)
+        self._connected()
         return upstream
+
+    def answered(self) -> None:
+        """The origin has answered a request."""
+        if not self.standing.spotless and self.standing.answered(_now()):
+            self._told(self)
+
+    def failed(self, reason: str, *, unreachable: bool = False) -> None:
+        """The origin could not be connected to, or did not answer a request as it should."""
+        if self.standing.failed(_now(), reason, unreachable=unreachable):
+            self._told(self)
 
     def keep(self, upstream: Upstream) -> None:
         """Take a connection back whose exchange has ended well."""
@@ -73,44 +98,98 @@ class Pool:
             self._open.remove(upstream)
             self.leased -= 1
 
-    def expire(self, now: float) -> None:
-        """Close the connections that nobody has used for IDLE_SECONDS."""
+    def ticked(self, now: float) -> None:
+        """Close the connections that nobody has used for IDLE_SECONDS; try a marked origin."""
         for upstream in [up for up in self._idle if now - up.idle_since >= IDLE_SECONDS]:
             upstream.close()
+        standing = self.standing
+        if standing.marked and standing.unreachable and standing.due(now):
+            standing.tried(now)
+            self._trial = asyncio.get_running_loop().create_task(self._try())
+        elif standing.marked and standing.forgotten(now):
+            self._told(self)
 
     def close(self) -> None:
         """Close every kept connection."""
+        if self._trial is not None:
+            self._trial.cancel()
         for upstream in list(self._idle):
             upstream.close()
+
+    def _connected(self) -> None:
+        if self.standing.marked and self.standing.connected(_now()):
+            self._told(self)
+
+    async def _try(self) -> None:
+        """Whether an origin that could not be reached can be, so that no client has to find out."""
+        try:
+            trial = await self._dialer.dial(_Trial)
+        except UpstreamError as error:
+            self.failed(error.reason, unreachable=True)
+        else:
+            trial.transport.close()
+            self._connected()
 
 
 class Pools:
     """The pools of one worker, by origin; made when first asked for."""
 
     def __init__(self, connect_timeout: float | None) -> None:
+        self.told: Callable[[Pool], None] = lambda _pool: None
         self._connect_timeout = connect_timeout
         self._pools: dict[Origin, Pool] = {}
         self._turn = 0
+        self._marked = 0
 
     def choose(self, origins: Iterable[Origin]) -> Pool | None:
-        """The pool of the origin with the fewest leases; among equals the longest unused."""
+        """The pool of the origin with the fewest leases; among equals the longest unused.
+
+        Those marked come last: where all are, all may be chosen.
+        """
         pools = [self._pools.get(origin) or self._add(origin) for origin in origins]
+        if self._marked:
+            now = _now()
+            pools = [pool for pool in pools if pool.standing.preferred(now)] or pools
         best = min(pools, key=lambda pool: (pool.leased, pool.turn), default=None)
         if best is not None:
             self._turn += 1
             best.turn = self._turn
+            if best.standing.marked and not best.standing.unreachable:
+                best.standing.tried(_now())
         return best
 
+    def standing(self, origin: Origin) -> Standing | None:
+        """How an origin stands; None when nobody has asked for it yet."""
+        pool = self._pools.get(origin)
+        return None if pool is None else pool.standing
+
     def _add(self, origin: Origin) -> Pool:
-        pool = self._pools[origin] = Pool(origin, self._connect_timeout)
+        pool = self._pools[origin] = Pool(origin, self._connect_timeout, self._changed)
         return pool
 
-    def expire(self, now: float) -> None:
-        """Close what has been idle too long, in every pool."""
+    def _changed(self, pool: Pool) -> None:
+        self._marked += 1 if pool.standing.marked else -1
+        self.told(pool)
+
+    def ticked(self, now: float) -> None:
+        """Close what has been idle too long and try what is marked, in every pool."""
         for pool in self._pools.values():
-            pool.expire(now)
+            pool.ticked(now)
 
     def close(self) -> None:
         """Close what is idle, in every pool."""
         for pool in self._pools.values():
             pool.close()
+
+
+class _Trial(asyncio.Protocol):
+    """A connection that is only opened."""
+
+    transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -4,26 +4,31 @@ The same table chooses the certificate by the client's SNI and the site by its H
 both questions always have one answer.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from .config import Route as WrittenRoute
 from .config import Site as WrittenSite
 from .errors import ClientError
 from .fields import FieldRules
+from .health import Check
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Route:
-    """Where requests of one path prefix go, with the rules that hold on the way."""
+    """Where requests of one path prefix go, with the rules that hold on the way.
+
+    `checks` has one for each origin, or is empty where none are asked for.
+    """
 
     config: WrittenRoute
     rules: FieldRules
+    checks: tuple[Check, ...]
 
     @classmethod
-    def of(cls, route: WrittenRoute) -> "Route":
-        """The route with its rules made ready once, not per request."""
-        return cls(route, FieldRules.of(route))
+    def of(cls, route: WrittenRoute, site: str) -> "Route":
+        """The route of a site with its rules made ready once, not per request."""
+        return cls(route, FieldRules.of(route), Check.of_route(route, site))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,8 +44,17 @@ class Site:
     def of(cls, name: str, site: WrittenSite) -> "Site":
         """The site with its routes made ready."""
         routes = sorted(site.routes.items(), key=lambda item: -len(item[0]))
-        prefixes = tuple((prefix.encode("utf-8"), Route.of(route)) for prefix, route in routes)
-        return cls(name, site, Route.of(site), prefixes)
+        prefixes = tuple(
+            (prefix.encode("utf-8"), Route.of(route, name)) for prefix, route in routes
+        )
+        return cls(name, site, Route.of(site, name), prefixes)
+
+    @property
+    def routes(self) -> Iterator[Route]:
+        """All routes, the default first."""
+        yield self.default
+        for _, route in self.prefixes:
+            yield route
 
     def route(self, target: bytes) -> Route:
         """The route of the longest prefix of `target`. Raises ClientError 404."""

@@ -27,6 +27,7 @@ from .config.file import ConfigError, Loaded
 from .doors import Doors, name_of
 from .entrance import Entrance
 from .errors import OperatorError
+from .findings import Findings
 from .generation import Common, Generation, prepare
 from .handover import Handover, Survivor, given, received, trial
 from .log import Log
@@ -97,6 +98,7 @@ class Supervisor:
             self._bulletin,
             lifeline,
             self._tallies,
+            Findings(),
             self._local,
         )
 

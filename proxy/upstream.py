@@ -38,6 +38,12 @@ class Keeper(Protocol):
     def forget(self, upstream: "Upstream") -> None:
         """Count a connection no longer, leased or kept."""
 
+    def answered(self) -> None:
+        """The origin has answered a request."""
+
+    def failed(self, reason: str) -> None:
+        """The origin did not answer a request as it should."""
+
 
 class Upstream(asyncio.Protocol):
     """One connection to an origin. `reused`: an exchange ended on it before."""
@@ -63,6 +69,14 @@ class Upstream(asyncio.Protocol):
         self.receiver = None
         self._pool.forget(self)
         self.transport.abort()
+
+    def answered(self) -> None:
+        """Tell that the origin has answered a request."""
+        self._pool.answered()
+
+    def failed(self, reason: str) -> None:
+        """Tell that the origin did not answer a request; no kept connection may have caused it."""
+        self._pool.failed(reason)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)

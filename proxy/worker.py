@@ -21,6 +21,7 @@ from .certificates import Certificates
 from .config import Config
 from .doors import BACKLOG, Doors
 from .downstream import Downstream
+from .findings import Findings
 from .listener import Listener
 from .log import Log
 from .plain import PlainConnection
@@ -30,6 +31,7 @@ from .seat import QUIET, READY
 from .strays import fault
 from .tally import Tallies, Tally
 from .tls import Base, silence_refusals
+from .watch import Watch
 
 # A leaf of the local authority lives for days; looked at this often it is never late.
 RENEWAL_SECONDS = 600.0
@@ -48,6 +50,7 @@ class Plan(NamedTuple):
     base: Base
     workers: int
     tallies: Tallies
+    findings: Findings
 
 
 def run(
@@ -102,12 +105,15 @@ async def _serve(
         workers=plan.workers,
         tally=tally,
         access_log=access_log,
+        findings=plan.findings,
     )
+    watching = loop.create_task(Watch(listener, plan.findings, log).run())
     servers = await _open(loop, listener, plan, doors)
     fresh = loop.create_task(_keep_fresh(plan.certificates))
 
     def retire() -> None:
         _close(servers, doors)
+        watching.cancel()
         news = bulletin.read()
         if news is not None:
             listener.adopt(news.config, Table(news.config.sites, news.aliases))
@@ -120,6 +126,7 @@ async def _serve(
     loop.remove_reader(lifeline)
     loop.add_signal_handler(signal.SIGTERM, listener.abort)
     _close(servers, doors)
+    watching.cancel()
     await listener.drain()
     fresh.cancel()
     if access_log is not None:

@@ -15,11 +15,11 @@ PATIENCE = 60
 class Listener:
     """Serves each TCP connection in a thread of its own, from `with` to its end."""
 
-    def __init__(self, serve: Callable[[socket.socket], None] | None = None) -> None:
+    def __init__(self, serve: Callable[[socket.socket], None] | None = None, port: int = 0) -> None:
         self._serve, self._threads = serve, list[threading.Thread]()
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
-        self._socket = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self._socket = socket.create_server(("127.0.0.1", port), backlog=128)
         self.port: int = self._socket.getsockname()[1]
 
     def serve(self, connection: socket.socket) -> None:

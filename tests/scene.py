@@ -8,10 +8,11 @@ from OpenSSL import SSL
 
 from proxy.config import Config
 from proxy.exchange import Exchange
+from proxy.findings import Findings
 from proxy.head import HeadBuffer, read_request
 from proxy.hop import Sender
 from proxy.listener import Listener
-from proxy.routing import Table
+from proxy.routing import Route, Table
 from tests.playbook import ClientOnStage, Wire, settled, stage
 
 ORIGIN = "http://127.0.0.1:1"
@@ -20,11 +21,22 @@ ORIGIN = "http://127.0.0.1:1"
 class Scene:
     """One site `a` before one or more origins, and its requests one after the other."""
 
-    def __init__(self, *, to: object = ORIGIN, site: Any = None, **config: object) -> None:
+    def __init__(
+        self,
+        *,
+        to: object = ORIGIN,
+        site: Any = None,
+        findings: Findings | None = None,
+        **config: object,
+    ) -> None:
         written = Config.model_validate({"sites": {"a": {"to": to, **(site or {})}}, **config})
         self.config = written
         self.listener = Listener(
-            written, Table(written.sites), SSL.Context(SSL.TLS_METHOD), workers=1
+            written,
+            Table(written.sites),
+            SSL.Context(SSL.TLS_METHOD),
+            workers=1,
+            findings=findings,
         )
         self.client = ClientOnStage()
         self.rest = b""
@@ -44,6 +56,11 @@ class Scene:
         self.rest = exchange.begin(heads.data)
         await settled()
         return exchange
+
+    @property
+    def route(self) -> Route:
+        """The default route of the site."""
+        return self.listener.table.sites["a"].default
 
     @property
     def upstream(self) -> Wire:

@@ -139,7 +139,7 @@ async def test_idle_connections_expire_by_the_clock() -> None:
     young = await pool.connect()
     young.give_back()
     stage().now += IDLE_SECONDS / 2
-    pool.expire(stage().now)
+    pool.ticked(stage().now)
     assert (wire_of(old).aborted, wire_of(young).aborted) == (True, False)
 
 
@@ -147,7 +147,7 @@ async def test_idle_connections_expire_by_the_clock() -> None:
 async def test_a_leased_connection_never_expires() -> None:
     pool = Pool(A, 5)
     leased = await pool.connect()
-    pool.expire(stage().now + 1000)
+    pool.ticked(stage().now + 1000)
     assert not wire_of(leased).is_closing()
 
 
@@ -291,7 +291,7 @@ async def test_the_clock_and_the_end_reach_every_pool() -> None:
         pool = pools.choose([origin])
         assert pool is not None
         idle += await kept(pool)
-    pools.expire(stage().now)
+    pools.ticked(stage().now)
     assert not any(wire_of(upstream).aborted for upstream in idle)
     pools.close()
     assert all(wire_of(upstream).aborted for upstream in idle)

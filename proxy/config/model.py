@@ -43,10 +43,8 @@ NOT_YET = (
     "limits.connections_per_ip",
     "sites.*.basic_auth",
     "sites.*.rate_limit",
-    "sites.*.health",
     "sites.*.routes.*.basic_auth",
     "sites.*.routes.*.rate_limit",
-    "sites.*.routes.*.health",
 )
 """The keys whose feature is still to come: accepted, and each is answered with a warning."""
 

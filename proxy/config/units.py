@@ -74,6 +74,9 @@ class Origin:
         host = _bracketed(self.host)
         return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
+    def __str__(self) -> str:
+        return f"unix:{self.unix}" if self.unix else f"{self.scheme}://{self.authority}"
+
 
 def duration(text: str, *, zero: bool = False) -> float:
     """The seconds of `500ms`, `10s`, `5m` or `2h`; nothing at all only where `zero` allows it."""
