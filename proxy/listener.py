@@ -48,8 +48,8 @@ class Listener:
     """Configuration, sites, pools and clock of one worker, and its open connections.
 
     `workers`: among how many the limit of connections is shared. `tally`: where this worker counts.
-    `access_log`: None where none is wanted. `findings`: those of the checks. `draining`: each answer
-    is the last of its connection; `ending`: connections without a request are closed too.
+    `access_log`: None where none is wanted. `findings`: those of the checks. `draining`: each
+    answer is the last of its connection; `ending`: connections without a request are closed too.
     """
 
     def __init__(
