@@ -89,10 +89,10 @@ def dial(proxy: Hopward, authority: Authority) -> Iterator[Dial]:
         yield connect
 
 
-def events(proxy: Hopward, *names: str) -> list[dict[str, Any]]:
-    """What the proxy said of its upstreams."""
+def events(proxy: Hopward, *names: str, site: str = CHECKED) -> list[dict[str, Any]]:
+    """What the proxy said of the upstreams of a site."""
     lines = [json.loads(line) for line in proxy.stderr_text().splitlines() if line[:1] == "{"]
-    return [line for line in lines if line["event"] in names]
+    return [line for line in lines if line["event"] in names and site in line["sites"]]
 
 
 def answers(dial: Dial, host: str = CHECKED, requests: int = 12) -> set[bytes]:
@@ -128,10 +128,10 @@ def test_where_checks_find_no_origin_well_the_answer_is_503(
 ) -> None:
     assert answers(dial, ALONE, 1) == {b"a"}
     pair[0].status = 500
-    wait_for(lambda: events(proxy, "upstream-down"), what="word of an ill origin")
+    wait_for(lambda: events(proxy, "upstream-down", site=ALONE), what="word of an ill origin")
     assert answers(dial, ALONE) == {b"503"}
     pair[0].status = 200
-    wait_for(lambda: events(proxy, "upstream-up"), what="word of a well origin")
+    wait_for(lambda: events(proxy, "upstream-up", site=ALONE), what="word of a well origin")
     assert answers(dial, ALONE) == {b"a"}
 
 
@@ -195,7 +195,9 @@ def test_a_tunnel_outlives_the_health_of_its_origin(front: Front, authority: Aut
             client.send(get(b"/", ALONE, b"Connection: upgrade", b"Upgrade: echo"))
             client.until(b"\r\n\r\n")
             ill[0] = True
-            wait_for(lambda: events(proxy, "upstream-down"), what="word of an ill origin")
+            wait_for(
+                lambda: events(proxy, "upstream-down", site=ALONE), what="word of an ill origin"
+            )
             client.send(b"still here")
             assert client.exactly(10) == b"still here"
 
@@ -207,7 +209,9 @@ def test_word_of_an_origin_that_cannot_be_reached_names_the_sites_it_is_needed_f
     proxy: Hopward, dial: Dial
 ) -> None:
     assert answers(dial, ELSEWHERE, 1) == {b"502"}
-    told = wait_for(lambda: events(proxy, "upstream-down"), what="word of a dead origin")
+    told = wait_for(
+        lambda: events(proxy, "upstream-down", site=ELSEWHERE), what="word of a dead origin"
+    )
     assert (told[0]["sites"], told[0]["reason"], told[0]["seen_by"]) == (
         [ELSEWHERE], "refused", "requests",
     )  # fmt: skip
