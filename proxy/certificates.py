@@ -40,6 +40,7 @@ class Certificates:
         self._pairs: dict[str, Pair] = {}
         # Of each file that was loaded from the store, so that the others need not be read again.
         self._seen: dict[Site, tuple[int, int] | None] = {}
+        self._files_seen: dict[Site, object] = {}
         self._contexts: dict[Site, SSL.Context] = {}
         self._ends: dict[Site, datetime] = {}
         for site in table.sites.values():
@@ -90,6 +91,22 @@ class Certificates:
             if site.config.tls == "acme":
                 self._load_from_store(site)
 
+    def look_at_files(self) -> list[str]:
+        """Take the certificate files that have changed since the last look, wherever they are.
+
+        Returns what is wrong with those that cannot be used, a line each; what was served before
+        is served on, until they change again.
+        """
+        problems = []
+        for site, seen in self._files_seen.items():
+            files = site.config.tls
+            if isinstance(files, CertificateFiles) and _pair_identity(files) != seen:
+                try:
+                    self._load_files(site, files)
+                except StartError as error:
+                    problems.append(str(error))
+        return problems
+
     def renew_local(self, now: datetime) -> None:
         """Sign the local certificates anew that are due."""
         for name, pair in list(self._pairs.items()):
@@ -106,6 +123,8 @@ class Certificates:
             self._load_from_store(site)
 
     def _load_files(self, site: Site, files: CertificateFiles) -> None:
+        # Before they are read: what changes meanwhile is read again.
+        self._files_seen[site] = _pair_identity(files)
         try:
             self._serve(site, files.cert.read_bytes(), files.key.read_bytes())
         except OSError as error:
@@ -147,3 +166,7 @@ def _identity(file: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_mtime_ns, found.st_ino
+
+
+def _pair_identity(files: CertificateFiles) -> object:
+    return _identity(files.cert), _identity(files.key)

@@ -69,8 +69,11 @@ class Generation:
         return all(seat.serving for seat in self.workers)
 
 
-def prepare(config: Config, common: Common) -> Generation:
-    """A generation whose processes are not started yet. Raises StartError; nothing has changed."""
+def prepare(config: Config, common: Common, former: Generation | None) -> Generation:
+    """A generation whose processes are not started yet. Raises StartError; nothing has changed.
+
+    The issuer of the former one goes on where nothing changes for it: an order may be under way.
+    """
     if config.access_log is not None:
         try_out(config.access_log.to)
     workers = _usable_cpus() if config.workers == "auto" else config.workers
@@ -91,13 +94,15 @@ def prepare(config: Config, common: Common) -> Generation:
     return Generation(
         plan,
         [Seat(Kind.WORKER, _worker(plan, each, common), each) for each in doors],
-        _issuer_seat(plan, common),
+        _issuer_seat(plan, common, former),
     )
 
 
-def _issuer_seat(plan: Plan, common: Common) -> Seat | None:
+def _issuer_seat(plan: Plan, common: Common, former: Generation | None) -> Seat | None:
     if not issuing.hosts_of(plan.config):
         return None
+    if former is not None and issuing.alike(former.plan.config, plan.config):
+        return former.issuer
     # Load, listen, then talk to the authority: it may be down, and nobody waits for it.
     return Seat(Kind.ISSUER, _issuer(plan, common), start_at=math.inf)
 

@@ -31,10 +31,12 @@ from .findings import Findings
 from .generation import Common, Generation, prepare
 from .handover import Handover, Survivor, given, received, trial
 from .log import Log
-from .notify import notify, notify_reloading
+from .notify import notify, notify_reloading, watchdog_seconds
+from .running import Running
 from .seat import SIGNALS, Kind, Seat
 from .tally import Tallies
 from .tls import Base
+from .vigil import LOOK_SECONDS, Vigil
 
 # What a worker may take beyond `drain` before it is killed.
 _GRACE = 5.0
@@ -63,17 +65,25 @@ class Supervisor:
         self._stopping = False
         self._failed = False
         self._kill_at = math.inf
+        self._running: Running | None = None
+        self._found_in: Path | None = None
+        self._vigil = Vigil()
+        self._rounds = watchdog_seconds() or LOOK_SECONDS
+        self._next_round = 0.0
 
     def run(self) -> int:
         """Serve until SIGTERM or SIGINT; returns the exit code. Raises ConfigError, StartError."""
         loaded = self._load()
         self._inherit(loaded.config)
-        self._coming = prepare(loaded.config, self._common)
+        self._coming = prepare(loaded.config, self._common, None)
         self._hear_signals()
         while not self._stopping or any(seat.pid for seat in self._seats()):
             self._start_due()
             self._wait()
             self._look_after()
+            self._make_rounds()
+        if self._running is not None:
+            self._running.end()
         return 1 if self._failed else 0
 
     # What is there at the start.
@@ -161,12 +171,12 @@ class Supervisor:
     def _put_in_force(self, coming: Generation) -> None:
         former, self._current, self._coming = self._current, coming, None
         if former is not None:
-            self._retired += [seat for seat in former if seat.pid]
+            self._retired += [seat for seat in former if seat.pid and seat not in coming]
         self._entrance.close_all_but(coming.doors)
         self._bulletin.put_up(News(coming.plan.config, coming.plan.aliases))
         for seat in self._retired:
             seat.tell(signal.SIGUSR2 if seat.kind is Kind.WORKER else signal.SIGTERM)
-        if coming.issuer is not None:
+        if coming.issuer is not None and math.isinf(coming.issuer.start_at):
             coming.issuer.start_at = 0.0
         self._settled_by = time.monotonic() + _QUIET_SECONDS
 
@@ -185,9 +195,10 @@ class Supervisor:
         coming, self._coming = self._coming, None
         assert coming is not None
         nothing_serves = self._current is None and not self._former_workers()
-        for seat in coming:
+        stillborn = [seat for seat in coming if seat not in (self._current or ())]
+        for seat in stillborn:
             seat.tell(signal.SIGKILL)
-        self._retired += [seat for seat in coming if seat.pid]
+        self._retired += [seat for seat in stillborn if seat.pid]
         if self._current is not None:
             self._entrance.close_all_but(self._current.doors)
         if nothing_serves:
@@ -196,12 +207,32 @@ class Supervisor:
         else:
             self._refuse(why)
 
+    def _make_rounds(self) -> None:
+        """Tell the service manager that all is well, and replace workers that are stuck."""
+        now = time.monotonic()
+        if now < self._next_round:
+            return
+        self._next_round = now + self._rounds
+        notify("WATCHDOG=1")
+        tallies = {seat: seat.tally for seat in self._seats() if seat.serving and seat.tally}
+        beats = {
+            seat.pid: tally.heartbeat
+            for seat, tally in tallies.items()
+            if seat.kind is Kind.WORKER and seat.pid
+        }
+        for pid in self._vigil.stuck(beats):
+            self._log.error("worker-stuck", process=pid)
+            os.kill(pid, signal.SIGKILL)
+
     # Words to the outside.
 
     def _announce(self) -> None:
         current = self._current
         assert current is not None
         event = "reloaded" if self._announced else "ready"
+        self._be_found(current.plan.config.store)
+        if self._announced and self._running is not None:
+            self._running.reloaded("success")
         self._announced = True
         self._log.info(
             event,
@@ -211,6 +242,19 @@ class Supervisor:
         )
         notify("READY=1")
 
+    def _be_found(self, store: Path) -> None:
+        """By commands that look into the store."""
+        if store == self._found_in:
+            return
+        if self._running is not None:
+            self._running.end()
+        try:
+            self._running = Running.begin(store, self._file, local=self._local)
+        except (OSError, OperatorError) as error:
+            self._running = None
+            self._log.warning("no-reload-command", message=f"use SIGHUP instead: {error}")
+        self._found_in = store
+
     def _names(self, kind: str) -> list[str]:
         return [
             name_of(sockets[0]) for (each, _, _), sockets in self._entrance.places() if each == kind
@@ -218,6 +262,8 @@ class Supervisor:
 
     def _refuse(self, why: str) -> None:
         self._log.error("reload-failed", message=why)
+        if self._running is not None:
+            self._running.reloaded("failure", why)
         notify("READY=1")
 
     # Signals and deaths.
@@ -233,13 +279,12 @@ class Supervisor:
             for number in os.read(self._signals, 64):
                 self._signalled(number)
 
-    def _patience(self) -> float | None:
-        due = [self._kill_at, self._settled_by]
+    def _patience(self) -> float:
+        due = [self._kill_at, self._settled_by, self._next_round]
         if not self._stopping:
             due += [seat.start_at for seat in self._seats() if not seat.pid and seat.job]
             due += [self._coming.give_up_at] if self._coming else []
-        soonest = min(due) - time.monotonic()
-        return None if math.isinf(soonest) else max(0.0, soonest) + 0.01
+        return max(0.0, min(due) - time.monotonic()) + 0.01
 
     def _signalled(self, number: int) -> None:
         if number == signal.SIGCHLD:
@@ -262,7 +307,7 @@ class Supervisor:
         """Begin to serve by what the file says now; where it says nothing usable, tell why."""
         notify_reloading()
         try:
-            self._coming = prepare(self._load().config, self._common)
+            self._coming = prepare(self._load().config, self._common, self._current)
         except (ConfigError, OperatorError) as error:
             self._refuse(str(error))
 
@@ -312,7 +357,9 @@ class Supervisor:
             seat.tell(number)
 
     def _seats(self) -> list[Seat]:
-        return [*(self._coming or ()), *(self._current or ()), *self._retired]
+        # The issuer of two generations may be the same.
+        seats = (*(self._coming or ()), *(self._current or ()), *self._retired)
+        return list(dict.fromkeys(seats))
 
     def _reap(self) -> None:
         for seat in self._seats():
@@ -327,7 +374,7 @@ class Supervisor:
             self._retired.remove(seat)
         elif self._stopping:
             return
-        elif self._coming is not None and seat in self._coming:
+        elif self._coming is not None and seat in self._coming.workers:
             # It never served: what is wrong is wrong for good.
             self._give_up(f"a {seat.kind} of the new configuration ended before it served")
         else:

@@ -125,11 +125,13 @@ def test_the_end_of_a_connection_is_announced_with_close_notify(
         assert client.recv() == b""
 
 
-def finished(port: int, context: ssl.SSLContext, session: ssl.SSLSession | None) -> ssl.SSLSocket:
+def finished(
+    port: int, context: ssl.SSLContext, session: ssl.SSLSession | None, host: str = EXACT
+) -> ssl.SSLSocket:
     """A finished exchange: the tickets of TLS 1.3 come after the handshake, before its answer."""
     bare = socket.create_connection(("127.0.0.1", port), 30)
-    client = context.wrap_socket(bare, server_hostname=EXACT, session=session)
-    client.sendall(get(b"/", EXACT, b"Connection: close"))
+    client = context.wrap_socket(bare, server_hostname=host, session=session)
+    client.sendall(get(b"/", host, b"Connection: close"))
     while client.recv(65536):
         pass
     return client

@@ -5,7 +5,7 @@ One proxy lasts for a test module; no connection lasts longer than its test.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 
 import pytest
@@ -14,6 +14,7 @@ from tests.authority import Authority
 from tests.e2e.conftest import Front
 from tests.e2e.wire.client import HOST, Client, Dial
 from tests.e2e.wire.draining import LONG, Draining, Start
+from tests.e2e.wire.reloading import Reloading, Reloads
 from tests.programs import Hopward
 from tests.scripted_origin import ScriptedOrigin
 from tests.tls_client import TLSClient
@@ -55,5 +56,21 @@ def start(front: Front, origin: ScriptedOrigin, authority: Authority) -> Iterato
         def begin(drain: str = LONG, **settings: object) -> Draining:
             proxy = front({HOST: origin.url}, timeouts={"drain": drain}, **settings)
             return Draining(proxy, authority, connections)
+
+        yield begin
+
+
+@pytest.fixture
+def reloads(
+    front: Front,
+    configured: Callable[..., dict[str, object]],
+    origin: ScriptedOrigin,
+    authority: Authority,
+) -> Iterator[Reloads]:
+    with ExitStack() as connections:
+
+        def begin(sites: Mapping[str, object] | None = None, **settings: object) -> Reloading:
+            proxy = front(sites or {HOST: origin.url}, **settings)
+            return Reloading(proxy, configured, authority, connections)
 
         yield begin
