@@ -39,7 +39,7 @@ def instructions(name: str) -> list[str]:
 def mounts(service: str) -> dict[str, Path]:
     """Where in the container each folder or file of the checkout is seen."""
     pairs = [volume.split(":")[:2] for volume in SERVICES[service]["volumes"]]
-    return {inside: DEPLOY / here for here, inside in pairs if here.startswith(".")}
+    return {pair[1]: DEPLOY / pair[0] for pair in pairs if pair[0].startswith(".")}
 
 
 # ---- the image
@@ -50,7 +50,9 @@ def test_the_program_runs_as_a_user_that_is_not_root() -> None:
 
 
 def test_all_that_the_image_is_made_of_is_sent_to_the_builder() -> None:
-    sent = set(re.findall(r"^!(.+)$", ROOT.joinpath(".dockerignore").read_text("utf-8"), re.M))
+    sent = set(
+        re.findall(r"^!(.+)$", ROOT.joinpath(".dockerignore").read_text("utf-8"), re.MULTILINE)
+    )
     copied = [each for each in instructions("COPY") if not each.startswith("--from")]
     named = {name for each in copied for name in each.split()[:-1]}
     assert named == sent
@@ -64,7 +66,7 @@ def test_every_package_of_the_program_is_in_the_image() -> None:
 
 
 @pytest.fixture
-def health(tmp_path: Path, authority: Authority) -> Callable[[dict[str, object]], tuple[int, str]]:
+def health(tmp_path: Path) -> Callable[[dict[str, object]], tuple[int, str]]:
     """Runs a proxy with one site, and asks after its health as the image does."""
 
     def check(site: dict[str, object]) -> tuple[int, str]:
@@ -94,9 +96,9 @@ def _health_command(port: str) -> list[str]:
 
 
 def test_the_image_is_healthy_while_every_certificate_is_valid(
-    health: Callable[[dict[str, object]], tuple[int, str]], authority: Authority
+    health: Callable[[dict[str, object]], tuple[int, str]], tmp_path: Path
 ) -> None:
-    assert health({"tls": authority.pair("api.example.com").tls()}) == (0, "ok\n\n")
+    assert health({"tls": Authority(tmp_path).pair("api.example.com").tls()}) == (0, "ok\n\n")
 
 
 def test_the_image_is_unhealthy_while_a_certificate_is_missing_and_says_which(
@@ -112,7 +114,8 @@ def test_the_image_is_unhealthy_while_a_certificate_is_missing_and_says_which(
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_whatever_a_container_is_to_see_is_there(service: str) -> None:
-    assert [path for path in mounts(service).values() if not path.exists()] == []
+    missing = [path for path in mounts(service).values() if not path.exists()]
+    assert missing == []
 
 
 def test_the_container_has_neither_rights_nor_places_to_write_but_the_store() -> None:
