@@ -6,6 +6,7 @@ Law: they know the client by this alone, so tests can be one.
 from typing import Protocol
 
 from .errors import ClientError, UpstreamError
+from .proxy_protocol import Endpoints
 from .upstream import Upstream
 
 
@@ -14,6 +15,9 @@ class Client(Protocol):
 
     def send(self, data: bytes) -> None:
         """Write to the client."""
+
+    def endpoints(self) -> Endpoints | None:
+        """Who has connected to which address, as far as is known."""
 
     def writable(self) -> bool:
         """Whether the client takes what is written to it."""

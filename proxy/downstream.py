@@ -16,6 +16,7 @@ from .exchange import Exchange
 from .fields import one_hop_less, persistent
 from .head import HeadBuffer, read_request
 from .listener import LINGER_SECONDS, Listener
+from .proxy_protocol import Endpoints
 from .routing import Site
 from .sockets import reset, unacknowledged
 from .tls import HandshakeError, RecordLayer
@@ -36,15 +37,19 @@ class _State(Enum):
 
 
 class Downstream(asyncio.Protocol):
-    """One client over TLS: its requests, one after the other, or its tunnel."""
+    """One client over TLS: its requests, one after the other, or its tunnel.
+
+    `ends`: those that a trusted proxy has announced, in the place of the socket's.
+    """
 
     transport: asyncio.Transport
     _layer: RecordLayer
     _peer: Peer
     _site: Site
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: Listener, ends: Endpoints | None = None) -> None:
         self._listener = listener
+        self._ends = ends
         self._loop = asyncio.get_running_loop()
         self._heads = HeadBuffer(listener.limits.request_head, skip_blank=True)
         self._state = _State.HANDSHAKE
@@ -62,7 +67,7 @@ class Downstream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        peer = self.transport.get_extra_info("peername")
+        peer = self._ends or self.transport.get_extra_info("peername")
         address = peer[0] if peer else "127.0.0.1"
         trusted = self._listener.trusted_proxies
         self._peer = Peer.of(address, trusted, refused=self._listener.full)
@@ -143,6 +148,10 @@ class Downstream(asyncio.Protocol):
 
     def send(self, data: bytes) -> None:
         self._layer.send(data)
+
+    def endpoints(self) -> Endpoints | None:
+        info = self.transport.get_extra_info
+        return self._ends or Endpoints.of(info("peername"), info("sockname"))
 
     def writable(self) -> bool:
         return self._writable

@@ -124,6 +124,10 @@ class Listener:
         if not self._connections:
             self._empty.set()
 
+    def makes_way(self, connection: Connection) -> None:
+        """A connection is another from now on, which joins before anybody else is heard."""
+        self._connections.discard(connection)
+
     def retire(self, then: Callable[[], None]) -> None:
         """Let each connection end with its next answer; call `then` after the last has ended.
 

@@ -17,6 +17,7 @@ import uvloop
 
 from .access_log import AccessLog
 from .admin import administering
+from .announced import announceable
 from .bulletin import Bulletin
 from .certificates import Certificates
 from .config import Config
@@ -156,8 +157,8 @@ async def _open(
     redirect = redirecting(listener, port, plan.certificates.http_token)
     admin = administering(listener, plan.certificates, plan.tallies)
     behind: list[tuple[Sequence[socket.socket], Callable[[], asyncio.Protocol]]] = [
-        (doors.https, lambda: Downstream(listener)),
-        (doors.http, lambda: PlainConnection(listener, redirect)),
+        (doors.https, announceable(listener, lambda ends: Downstream(listener, ends))),
+        (doors.http, announceable(listener, lambda _ends: PlainConnection(listener, redirect))),
         (doors.admin, lambda: PlainConnection(listener, admin, limited=False)),
     ]
     return [

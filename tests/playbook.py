@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, ParamSpec
 
 from proxy.errors import ClientError, UpstreamError
+from proxy.proxy_protocol import Endpoints
 from proxy.upstream import Upstream
 
 P = ParamSpec("P")
@@ -193,6 +194,9 @@ class ClientOnStage:
     def send(self, data: bytes) -> None:
         assert not self.ends, f"nothing is sent after the end ({self.ends})"
         self.heard += data
+
+    def endpoints(self) -> Endpoints:
+        return Endpoints("192.0.2.1", 40_000, "198.51.100.1", 443)
 
     def writable(self) -> bool:
         return self.takes

@@ -161,6 +161,7 @@ def test_the_pure_rooms_meet_no_transport() -> None:
         "body",
         "fields",
         "hop",
+        "proxy_protocol",
         "coding",
         "coder",
         "reply",

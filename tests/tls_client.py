@@ -99,14 +99,19 @@ class TLSClient(PlainClient):
         heard: list[str] | None = None,
         host: str = "127.0.0.1",
         source: str = "",
+        before: bytes = b"",
     ) -> None:
-        """`heard` gets the names of the handshake's states, those of an alert included."""
+        """`heard` gets the names of the handshake's states, those of an alert included.
+
+        `before` is sent ahead of TLS.
+        """
         super().__init__(port, host, source)
         # the time-out is the kernel's: a Python one would make the socket non-blocking
         self.socket.settimeout(None)
         bound = struct.pack("ll", PATIENCE, 0)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, bound)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, bound)
+        self.socket.sendall(before)
         context = _context(cafile, alpn, versions)
         if heard is not None:
             context.set_info_callback(lambda tls, *_: heard.append(tls.get_state_string().decode()))
