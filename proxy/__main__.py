@@ -3,160 +3,95 @@
 Law: what an operator got wrong is one clear line on stderr and an exit code, never a traceback.
 """
 
-import argparse
 import json
 import os
 import platform
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from io import TextIOWrapper
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from acme_client import AcmeError
+from acme_client.errors import AcmeError
 
-from . import VERSION
-from .config import schema
-from .config.file import ConfigError, Loaded, data_folder, load
+from . import VERSION, command_line
+from .calls import DEFAULT_FILES
 from .errors import OperatorError
 from .line_output import open_standard_streams
-from .log import LEVELS, Log
-from .reload_command import RefusedError, reload
-from .strays import gather
+from .log import Log
 
-Command = Callable[[argparse.Namespace], int]
-DEFAULT_FILES = (Path("hopward.yml"), Path("/etc/hopward/hopward.yml"))
+# Each command imports what it needs: the help needs no pydantic, and most commands no OpenSSL.
+if TYPE_CHECKING:
+    from .config import Config
+    from .config.file import Loaded
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code."""
+    """Run one command; returns the exit code, or raises SystemExit with it."""
     open_standard_streams()
-    options = _parser().parse_args(arguments)
+    # A file's name can be any bytes.
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        code: int = options.command(options)
+        options = command_line.read(sys.argv[1:] if arguments is None else arguments)
+        code = COMMANDS[options.call](options)
         sys.stdout.flush()
         return code
+    except BrokenPipeError:
+        # Whoever read us has read enough.
+        _write_no_more()
+        return 0
+    except OperatorError as error:
+        return _fail(error.told(), error.exit_code)
+    except AcmeError as error:
+        return _fail(f"hopward: {error}")
+    except OSError as error:
+        _write_no_more()
+        return _fail(f"hopward: {error.filename or 'standard output'}: {error.strerror or error}")
     except KeyboardInterrupt:
         # As a shell has it of a program that Ctrl-C ended.
         return 130
-    except BrokenPipeError:
-        # Whoever read us has read enough; Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except (ConfigError, RefusedError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    except (OperatorError, AcmeError) as error:
-        print(f"hopward: {error}", file=sys.stderr)
-        return 1
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="hopward", description="A TLS-terminating reverse proxy: one small YAML file."
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    def add(name: str, function: Command, text: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=text, description=text.capitalize() + ".")
-        command.set_defaults(command=function)
-        return command
-
-    run = add("run", _run, "serve until SIGTERM or Ctrl-C")
-    _takes_file(run)
-    _takes_local(run)
-    run.add_argument("--workers", type=_count, metavar="N", help="processes that serve")
-    run.add_argument("--log-level", choices=LEVELS, default="info")
-
-    check = add("check", _check, "validate the configuration, start nothing")
-    _takes_file(check)
-    _takes_local(check)
-
-    _takes_file(add("reload", _reload, "tell the running proxy to read its file again"))
-
-    add("schema", _schema, "print the JSON Schema of the configuration, for editors")
-
-    certs = add("certs", _certs, "show every certificate, its days left and its next renewal")
-    _takes_file(certs)
-    certs.add_argument("--json", action="store_true", help="for programs")
-
-    renew = add("renew", _renew, "renew certificates now, due or not")
-    _takes_file(renew)
-    _takes_hosts(renew)
-
-    rehearse = add("rehearse", _rehearse, "issue and renew at a staging directory, for practice")
-    _takes_file(rehearse)
-    rehearse.add_argument("--directory", metavar="URL", help="(else Let's Encrypt's staging one)")
-    _takes_hosts(rehearse)
-
-    backup = add("backup", _backup, "put all that disaster recovery needs into one archive")
-    _takes_file(backup)
-    backup.add_argument("archive", type=Path, metavar="OUT.tar.gz")
-
-    restore = add("restore", _restore, "put back what a backup holds")
-    _takes_file(restore)
-    restore.add_argument("archive", type=Path, metavar="IN.tar.gz")
-    restore.add_argument("--force", action="store_true", help="replace what is there")
-
-    take_over = add("import", _import, "take over certificates and account of another program")
-    _takes_file(take_over)
-    take_over.add_argument("kind", choices=("certbot", "caddy", "pingoo"), metavar="PROGRAM")
-    take_over.add_argument(
-        "source", type=Path, metavar="PATH", help="its folder; it is not changed"
-    )
-
-    trust = add("trust", _trust, "let this machine trust the local authority")
-    _takes_file(trust)
-    trust.add_argument("--uninstall", action="store_true", help="trust it no longer")
-
-    add("version", _version, "print versions and key-exchange groups")
-    return parser
+def _write_no_more() -> None:
+    # Python would complain once more when it flushes at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _takes_file(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "-c",
-        dest="file",
-        type=Path,
-        metavar="FILE",
-        help=f"the configuration (else {DEFAULT_FILES[0]}, then {DEFAULT_FILES[1]})",
-    )
+def _fail(message: str, code: int = 1) -> int:
+    print(message, file=sys.stderr)
+    return code
 
 
-def _takes_local(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--local",
-        action="store_true",
-        help="for development: loopback only, certificates of a local authority, *.localhost names",
-    )
-
-
-def _takes_hosts(command: argparse.ArgumentParser) -> None:
-    command.add_argument("hosts", nargs="*", metavar="HOST", help="(else every one)")
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
-
-
-def _file(options: argparse.Namespace) -> Path:
+def _file(options: Namespace) -> Path:
     found: Path | None = options.file or next(filter(Path.exists, DEFAULT_FILES), None)
     return found or DEFAULT_FILES[0]
 
 
-def _load(options: argparse.Namespace) -> Loaded:
-    return load(_file(options), local=options.local)
+def _config(options: Namespace) -> "Config":
+    from .config.file import load
+
+    return load(_file(options)).config
 
 
-def _run(options: argparse.Namespace) -> int:
-    # Commands that serve nothing need neither uvloop nor OpenSSL.
+def _warn(loaded: "Loaded") -> None:
+    for warning in loaded.warnings:
+        print(warning, file=sys.stderr)
+
+
+# ---- the commands
+
+
+def _run(options: Namespace) -> int:
+    from .config.file import load
+    from .strays import gather
     from .supervisor import Supervisor
 
     file, workers = _file(options), options.workers
 
-    def read() -> Loaded:
+    def read() -> "Loaded":
         loaded = load(file, local=options.local)
         if not workers:
             return loaded
@@ -168,76 +103,50 @@ def _run(options: argparse.Namespace) -> int:
     return Supervisor(read, file, log, local=options.local).run()
 
 
-def _check(options: argparse.Namespace) -> int:
-    loaded = _load(options)
-    for warning in loaded.warnings:
-        print(warning, file=sys.stderr)
+def _reload(options: Namespace) -> int:
+    from .reload_command import reload
+
+    file = _file(options)
+    pid, loaded = reload(file)
+    _warn(loaded)
+    print(f"process {pid} serves by {file} as it is now")
     return 0
 
 
-def _reload(options: argparse.Namespace) -> int:
-    pid, loaded = reload(_file(options))
-    for warning in loaded.warnings:
-        print(warning, file=sys.stderr)
-    print(f"process {pid} serves by {_file(options)} as it is now")
+def _check(options: Namespace) -> int:
+    from .config.file import load
+
+    _warn(load(_file(options), local=options.local))
     return 0
 
 
-def _schema(options: argparse.Namespace) -> int:
+def _schema(options: Namespace) -> int:
+    from .config import schema
+
     print(json.dumps(schema(), indent=2))
     return 0
 
 
-def _certs(options: argparse.Namespace) -> int:
+def _certs(options: Namespace) -> int:
     from .certificate_commands import certs
 
-    return certs(load(_file(options)).config, as_json=options.json, say=print)
+    return certs(_config(options), as_json=options.json, say=print)
 
 
-def _renew(options: argparse.Namespace) -> int:
+def _renew(options: Namespace) -> int:
     from .certificate_commands import renew
 
-    return renew(load(_file(options)).config, options.hosts, say=print)
+    return renew(_config(options), options.hosts, say=print)
 
 
-def _rehearse(options: argparse.Namespace) -> int:
+def _rehearse(options: Namespace) -> int:
     from .certificate_commands import rehearse
 
-    config = load(_file(options)).config
-    return rehearse(config, options.hosts, options.directory, say=print)
+    return rehearse(_config(options), options.hosts, options.directory, say=print)
 
 
-def _backup(options: argparse.Namespace) -> int:
-    from .backup import back_up
-
-    file = _file(options)
-    for left_out in back_up(file, load(file).config.store, options.archive):
-        print(f"left out: {left_out}", file=sys.stderr)
-    return 0
-
-
-def _restore(options: argparse.Namespace) -> int:
-    from .backup import restore
-
-    restored = restore(options.archive, _file(options), force=options.force)
-    for path in restored.files:
-        print(path)
-    return 0
-
-
-def _import(options: argparse.Namespace) -> int:
-    from acme_client import Store
-
-    from .issuing import hosts_of
-    from .takeover import take_over
-
-    config = load(_file(options)).config
-    for taken in take_over(options.kind, options.source, hosts_of(config), Store(config.store)):
-        print(taken)
-    return 0
-
-
-def _trust(options: argparse.Namespace) -> int:
+def _trust(options: Namespace) -> int:
+    from .config.file import data_folder, load
     from .trust import trust
 
     file = _file(options)
@@ -246,7 +155,54 @@ def _trust(options: argparse.Namespace) -> int:
     return trust(store / "local-ca" / "root.pem", uninstall=options.uninstall, say=print)
 
 
-def _version(options: argparse.Namespace) -> int:
+def _backup(options: Namespace) -> int:
+    from .backup import back_up
+
+    for left_out in back_up(_file(options), _config(options).store, options.archive):
+        print(f"left out: {left_out}", file=sys.stderr)
+    return 0
+
+
+def _restore(options: Namespace) -> int:
+    from .backup import restore
+
+    for path in restore(options.archive, _file(options), force=options.force).files:
+        print(path)
+    return 0
+
+
+def _import(options: Namespace) -> int:
+    from acme_client import Store
+
+    from .issuing import hosts_of
+    from .takeover import take_over
+
+    config = _config(options)
+    for taken in take_over(options.kind, options.source, hosts_of(config), Store(config.store)):
+        print(taken)
+    return 0
+
+
+def _completion(options: Namespace) -> int:
+    from .completion import script
+
+    print(script(options.shell), end="")
+    return 0
+
+
+def _hosts(options: Namespace) -> int:
+    """For the completion of HOST, which is no place for errors."""
+    from .config.file import ConfigError
+    from .issuing import hosts_of
+
+    try:
+        print("\n".join(hosts_of(_config(options))))
+    except ConfigError:
+        return 2
+    return 0
+
+
+def _version(options: Namespace) -> int:
     from OpenSSL import SSL
 
     from .groups import key_exchange_groups
@@ -256,6 +212,24 @@ def _version(options: argparse.Namespace) -> int:
     print(SSL.SSLeay_version(SSL.SSLEAY_VERSION).decode("ascii"))
     print("key exchange:", ", ".join(key_exchange_groups()))
     return 0
+
+
+COMMANDS: dict[str, Callable[[Namespace], int]] = {
+    "run": _run,
+    "reload": _reload,
+    "check": _check,
+    "schema": _schema,
+    "certs": _certs,
+    "renew": _renew,
+    "rehearse": _rehearse,
+    "trust": _trust,
+    "backup": _backup,
+    "restore": _restore,
+    "import": _import,
+    "completion": _completion,
+    "version": _version,
+    "_hosts": _hosts,
+}
 
 
 if __name__ == "__main__":

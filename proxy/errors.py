@@ -27,7 +27,13 @@ class UpstreamError(Exception):
 
 
 class OperatorError(Exception):
-    """What whoever runs hopward can mend: told in one line, never with a traceback; exit code 1."""
+    """What whoever runs hopward can mend: told in one line, never with a traceback."""
+
+    exit_code = 1
+
+    def told(self) -> str:
+        """The words for stderr."""
+        return f"hopward: {self}"
 
 
 class StartError(OperatorError):

@@ -22,8 +22,14 @@ _RIGHTS = "do it as the user that hopward runs as, or as root"
 Wait = Callable[[float], None]
 
 
-class RefusedError(Exception):
+class RefusedError(OperatorError):
     """The running proxy did not take its configuration and serves on as before: its own words."""
+
+    exit_code = 2
+
+    def told(self) -> str:
+        """As the proxy told it."""
+        return str(self)
 
 
 def reload(

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import socket
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from proxy import VERSION, __main__
+from proxy import VERSION, __main__, command_line
 from proxy.__main__ import main
+from proxy.calls import CALLS, EXAMPLES
 from proxy.local_ca import LocalAuthority
 
 Captured = pytest.CaptureFixture[str]
 
+CHECKOUT = Path(__file__).parents[1]
 GOOD = "sites: {a.example: {to: http://127.0.0.1:1, tls: internal}}\n"
 BAD = "sites: {a.example: nonsense}\nworkerz: 2\n"
 
@@ -175,7 +181,6 @@ def test_version_names_all_that_a_report_of_a_fault_needs(capsys: Captured) -> N
 @pytest.mark.parametrize(
     "arguments",
     [
-        [],
         ["fly"],
         ["check", "--fly"],
         ["run", "--workers", "0"],
@@ -188,15 +193,103 @@ def test_a_call_that_makes_no_sense_is_2_and_ends_in_one_clear_line(
     arguments: list[str], capsys: Captured
 ) -> None:
     assert refused(arguments) == 2
-    said = capsys.readouterr().err.splitlines()
-    assert said[-1].startswith("hopward")
-    assert "error: " in said[-1]
+    out, err = capsys.readouterr()
+    assert out == ""
+    [line] = err.splitlines()
+    assert re.match(r"hopward( \w+)?: error: .* `hopward( \w+)? --help` tells more$", line)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["check", "--help"]])
-def test_help_is_0(arguments: list[str], capsys: Captured) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["relod"], "did you mean 'reload'?"),
+        (["--version"], "did you mean 'version'?"),
+        (["run", "--worker", "2"], "did you mean '--workers'?"),
+        (["restore", "a.tar.gz", "--forse"], "did you mean '--force'?"),
+    ],
+)
+def test_what_is_nearly_right_is_answered_with_what_was_meant(
+    arguments: list[str], meant: str, capsys: Captured
+) -> None:
+    assert refused(arguments) == 2
+    assert meant in capsys.readouterr().err
+
+
+def test_an_option_is_written_in_full(capsys: Captured) -> None:
+    """What is short today could stand for two tomorrow, in somebody's script."""
+    assert refused(["restore", "--forc", "a.tar.gz"]) == 2
+
+
+def test_hosts_may_stand_on_both_sides_of_options() -> None:
+    options = command_line.read(["renew", "a.example", "-c", "x.yml", "b.example"])
+    assert options.hosts == ["a.example", "b.example"]
+
+
+# ---- help
+
+
+SHOWN = [call.name for call in CALLS if call.group]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["help"]])
+def test_help_is_0_and_shows_every_command(arguments: list[str], capsys: Captured) -> None:
     assert refused(arguments) == 0
-    assert capsys.readouterr().out.startswith("usage: hopward")
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert [name for name in SHOWN if f"\n  {name} " not in out] == []
+
+
+def test_hopward_alone_shows_the_help_but_is_2(capsys: Captured) -> None:
+    assert refused(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert refused([]) == 2
+    assert capsys.readouterr() == ("", shown)
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_help_on_a_command_shows_all_it_takes_within_80_columns(
+    name: str, capsys: Captured
+) -> None:
+    assert refused([name, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert refused(["help", name]) == 0
+    assert capsys.readouterr().out == out
+    [call] = [call for call in CALLS if call.name == name]
+    assert out.startswith(f"usage: hopward {name}")
+    assert [each.name for each in call.takes if f"\n  {each.name}" not in out] == []
+    assert [line for line in out.splitlines() if len(line) > 80] == []
+
+
+@pytest.mark.parametrize(
+    "example",
+    [line for call in CALLS for line, _ in call.examples] + [line for line, _ in EXAMPLES],
+)
+def test_each_example_of_the_help_is_a_call_that_is_understood(example: str) -> None:
+    calls = re.findall(r"hopward [^|&>)]*", example)
+    assert calls
+    for call in calls:
+        _, *arguments = shlex.split(call.rstrip('"'))
+        assert command_line.read(arguments).call == arguments[0]
+
+
+def test_every_command_does_something() -> None:
+    assert [call.name for call in CALLS if call.name not in __main__.COMMANDS] == []
+
+
+def test_help_loads_nothing_that_serves() -> None:
+    """It is asked for by people who wait."""
+    code = "import sys, proxy.__main__ as m; m.main(['--help'])"
+    heavy = "import atexit; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); "
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; {heavy}{code}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=CHECKOUT,
+    )
+    loaded = set(done.stderr.split())
+    assert "argparse" in loaded
+    assert loaded & {"pydantic", "yaml", "cryptography", "OpenSSL", "asyncio", "uvloop"} == set()
 
 
 def test_a_reader_that_leaves_early_is_no_error(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from ..errors import OperatorError
 from .document import Document, NotYamlError, Place, Problem
 from .model import NOT_YET, Config, for_local_use
 from .section import UnknownKey
@@ -34,12 +35,18 @@ _WITHOUT_DNS = (
 _AT_KEY = "[key]"
 
 
-class ConfigError(Exception):
+class ConfigError(OperatorError):
     """The file cannot be used: all its problems, in the order of the file."""
+
+    exit_code = 2
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(map(str, self.problems)))
+
+    def told(self) -> str:
+        """A line for each problem, as editors and other programs read it."""
+        return str(self)
 
 
 @dataclass(frozen=True, slots=True)
