@@ -1,16 +1,17 @@
 """Words to systemd (sd_notify(3)): a datagram to the socket it names, and silence elsewhere."""
 
+import math
 import os
 import socket
 import time
 from collections.abc import Mapping
 
 
-def watchdog_seconds(environ: Mapping[str, str] = os.environ) -> float | None:
-    """How often to send `WATCHDOG=1`, twice as often as is asked for; None: it is not."""
+def watchdog_seconds(environ: Mapping[str, str] = os.environ) -> float:
+    """How often to send `WATCHDOG=1`, twice as often as is asked for; inf: never."""
     asked = environ.get("WATCHDOG_USEC", "")
     meant = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
-    return int(asked) / 2e6 if meant and asked.isdecimal() else None
+    return int(asked) / 2e6 if meant and asked.isdecimal() else math.inf
 
 
 def notify_reloading() -> None:

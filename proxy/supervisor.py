@@ -68,8 +68,9 @@ class Supervisor:
         self._running: Running | None = None
         self._found_in: Path | None = None
         self._vigil = Vigil()
-        self._rounds = watchdog_seconds() or LOOK_SECONDS
-        self._next_round = 0.0
+        self._watched = watchdog_seconds()
+        self._next_word = 0.0 if math.isfinite(self._watched) else math.inf
+        self._next_look = 0.0
 
     def run(self) -> int:
         """Serve until SIGTERM or SIGINT; returns the exit code. Raises ConfigError, StartError."""
@@ -208,21 +209,21 @@ class Supervisor:
             self._refuse(why)
 
     def _make_rounds(self) -> None:
-        """Tell the service manager that all is well, and replace workers that are stuck."""
+        """Tell the service manager that all is well, and end workers that are stuck."""
         now = time.monotonic()
-        if now < self._next_round:
-            return
-        self._next_round = now + self._rounds
-        notify("WATCHDOG=1")
-        tallies = {seat: seat.tally for seat in self._seats() if seat.serving and seat.tally}
-        beats = {
-            seat.pid: tally.heartbeat
-            for seat, tally in tallies.items()
-            if seat.kind is Kind.WORKER and seat.pid
-        }
-        for pid in self._vigil.stuck(beats):
-            self._log.error("worker-stuck", process=pid)
-            os.kill(pid, signal.SIGKILL)
+        if now >= self._next_word:
+            self._next_word = now + self._watched
+            notify("WATCHDOG=1")
+        if now >= self._next_look:
+            self._next_look = now + LOOK_SECONDS
+            for pid in self._vigil.stuck(self._beats()):
+                self._log.error("worker-stuck", process=pid)
+                os.kill(pid, signal.SIGKILL)
+
+    def _beats(self) -> dict[int, float]:
+        """When each worker last showed that it lives."""
+        workers = [each for each in self._seats() if each.kind is Kind.WORKER and each.serving]
+        return {each.pid: each.tally.heartbeat for each in workers if each.tally}
 
     # Words to the outside.
 
@@ -280,7 +281,7 @@ class Supervisor:
                 self._signalled(number)
 
     def _patience(self) -> float:
-        due = [self._kill_at, self._settled_by, self._next_round]
+        due = [self._kill_at, self._settled_by, self._next_word, self._next_look]
         if not self._stopping:
             due += [seat.start_at for seat in self._seats() if not seat.pid and seat.job]
             due += [self._coming.give_up_at] if self._coming else []
