@@ -6,8 +6,9 @@ import json
 import os
 import signal
 import socket
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -202,3 +203,57 @@ def _open_files(pid: int) -> set[str]:
         with suppress(FileNotFoundError):
             files.add(os.readlink(file))
     return files
+
+
+def test_a_host_put_in_by_a_reload_gets_its_certificate(own: AcmeShim, tmp_path: Path) -> None:
+    config = configuration(own, tmp_path, [HOST])
+    with Served(tmp_path, config) as proxy:
+        wait_for(lambda: shown(proxy, HOST) == [HOST], 15, what="the first certificate")
+        proxy.write(with_hosts(config, [HOST, HOSTS[1]]))
+        proxy.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: shown(proxy, HOSTS[1]) == [HOSTS[1]], 15, what="the second certificate")
+        assert shown(proxy, HOST) == [HOST]
+    assert own.pebble.issued() == 2
+
+
+def test_a_host_taken_out_in_mid_order_breaks_no_other(own: AcmeShim, tmp_path: Path) -> None:
+    own.on("certificate", faults.hang, times=1)
+    config = configuration(own, tmp_path, HOSTS[:2])
+    with Served(tmp_path, config) as proxy:
+        wait_for(lambda: own.count("certificate"), 15, what="the first download")
+        proxy.write(with_hosts(config, [HOSTS[1], HOSTS[2]]))
+        proxy.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: shown(proxy, HOSTS[1]) == [HOSTS[1]], 30, what="the other's certificate")
+        wait_for(lambda: shown(proxy, HOSTS[2]) == [HOSTS[2]], 30, what="the new one's")
+        assert shown(proxy, HOST) is None
+
+
+def test_an_order_under_way_goes_on_over_a_reload_that_does_not_concern_it(
+    own: AcmeShim, tmp_path: Path
+) -> None:
+    reloaded = threading.Event()
+
+    def after_the_reload(visit: Visit) -> None:
+        reloaded.wait(30)
+        visit.answer(visit.forward())
+
+    own.on("certificate", after_the_reload, times=1)
+    config = configuration(own, tmp_path, [HOST])
+    with Served(tmp_path, config) as proxy:
+        wait_for(lambda: own.count("certificate"), 15, what="the download")
+        [keeper] = keepers(proxy)
+        proxy.write({**config, "limits": {"request_body": "1MiB"}})
+        proxy.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: proxy.says('"event": "reloaded"'), 15, what="the reload")
+        reloaded.set()
+        assert keepers(proxy) == [keeper]
+        wait_for(lambda: shown(proxy, HOST) == [HOST], 15, what="the certificate")
+    assert own.count("newOrder") == 1
+
+
+def with_hosts(config: Mapping[str, object], hosts: Sequence[str]) -> dict[str, object]:
+    """The configuration for these hosts, each served as the former first one was."""
+    sites = config["sites"]
+    assert isinstance(sites, Mapping)
+    first = next(iter(sites.values()))
+    return {**config, "sites": dict.fromkeys(hosts, first)}
