@@ -8,6 +8,7 @@ what `redact` leaves.
 import time
 from bisect import bisect_right
 from collections.abc import Callable
+from functools import cache
 from json.encoder import encode_basestring_ascii as _quoted
 from pathlib import Path
 from typing import NamedTuple
@@ -35,13 +36,13 @@ class Entry(NamedTuple):
     client             the client's address, as X-Forwarded-For has it
     method, target     as they came, b"" where no head could be read
     version            HTTP's, such as b"1.1", b"" where no head could be read
-    status             of the final answer, 0 where none was sent
+    status             of the final answer, 499 where the client left before there was one
     bytes_sent         to the client: heads and bodies as HTTP has them, before TLS
     bytes_received     of the request's body
     seconds            from the first byte of the head, or of its turn, to the end
     upstream           the origin as in `to:`, None where none was asked
     upstream_seconds   until the upstream's final head was there, None where it never was
-    tls, group         such as "TLSv1.3" and "X25519MLKEM768"
+    tls, group         such as "TLSv1.3" and "X25519MLKEM768", "" without TLS
     resumed            whether the TLS session was
     error              why there was no whole answer of the upstream's, as a label, else None
     """
@@ -167,18 +168,26 @@ def _json(entry: Entry, stamps: tuple[str, str], target: bytes) -> str:
         seconds, upstream, upstream_seconds, tls, group, resumed, error,
     ) = entry  # fmt: skip
     return (
-        f'{{"time":"{stamps[0]}.{int(at * 1000) % 1000:03d}Z"'
+        f'{{"time":"{stamps[0]}{_MILLISECONDS[int(at * 1000) % 1000]}'
         f',"request_id":"{request_id.decode("ascii")}"'
-        f',"site":{_or_null(site)},"client":"{client}"'
-        f',"method":{_or_null(method.decode("ascii"))}'
-        f',"target":{_or_null(target.decode("ascii", "backslashreplace"))}'
-        f',"version":{_or_null(version.decode("ascii"))},"status":{status or "null"}'
+        f',"site":{_quoted(site) if site else "null"},"client":"{client}","method":'
+        f"{_quoted(method.decode('ascii')) if method else 'null'}"
+        f',"target":{_quoted(target.decode("ascii", "backslashreplace")) if target else "null"}'
+        f',"version":{_or_null(version.decode("ascii"))},"status":{status}'
         f',"bytes_sent":{sent},"bytes_received":{received},"seconds":{seconds:.6f}'
         f',"upstream":{_or_null(upstream)},"upstream_seconds":'
         f"{'null' if upstream_seconds is None else f'{upstream_seconds:.6f}'}"
-        f',"tls":"{tls}","group":"{group}","resumed":{"true" if resumed else "false"}'
-        f',"error":{_or_null(error)}}}\n'
+        f'{_tls_in_json(tls, group, resumed)},"error":{_or_null(error)}}}\n'
     )
+
+
+_MILLISECONDS = [f'.{number:03d}Z"' for number in range(1000)]
+
+
+@cache
+def _tls_in_json(tls: str, group: str, resumed: bool) -> str:
+    true = "true" if resumed else "false"
+    return f',"tls":{_or_null(tls)},"group":{_or_null(group)},"resumed":{true}'
 
 
 def _or_null(text: str | None) -> str:
@@ -194,8 +203,8 @@ def _text(entry: Entry, stamps: tuple[str, str], target: bytes) -> str:
         f" {entry.status} {entry.bytes_sent} site={entry.site or '-'}"
         f" received={entry.bytes_received} seconds={entry.seconds:.6f}"
         f" upstream={_quoted(entry.upstream or '-')[1:-1]} upstream_seconds={waited}"
-        f" tls={entry.tls} group={entry.group} resumed={'yes' if entry.resumed else 'no'}"
-        f" id={entry.request_id.decode('ascii')} error={entry.error or '-'}\n"
+        f" tls={entry.tls or '-'} group={entry.group or '-'}"
+        f" resumed={'yes' if entry.resumed else 'no'} id={entry.request_id.decode('ascii')} error={entry.error or '-'}\n"
     )
 
 

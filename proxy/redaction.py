@@ -6,7 +6,8 @@ it; and a value goes on to the next `&`, for not every server ends it at `;`.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
+from itertools import groupby
 
 MASK = b"***"
 
@@ -18,25 +19,40 @@ class Redaction:
     others are names of parameters.
     """
 
-    __slots__ = ("_parameters", "_paths")
+    __slots__ = ("_escaped", "_parameters", "_paths", "_plain")
 
-    def __init__(self, secrets: Iterable[str]) -> None:
+    def __init__(self, secrets: Sequence[str]) -> None:
         paths = [_spelled(each) for each in secrets if each.startswith("/")]
         names = [_spelled(each) for each in secrets if not each.startswith("/")]
-        # Not anchored at a word: the first byte is one of three, which the engine seeks fast.
+        self._plain = [each.encode("utf-8").lower() for each in secrets]
+        self._escaped = _escape_of({byte for each in self._plain for byte in each})
         self._parameters = _any(rb"([?&;](?:%b)(?:(?:\[|%%5b)[^=&;]*+)?=)[^&]*+", names)
         self._paths = _any(rb"\A([^?]*?(?:%b))[^?]++", paths)
 
     def masked(self, target: bytes) -> bytes:
         """The target as it may be logged."""
-        # Most targets have nothing to mask. To learn that costs least in this order: a byte, an
-        # expression, and only then the replacement (0.2, 1.5 and 2.6 µs for an announce).
-        parameters, paths = self._parameters, self._paths
-        if parameters is not None and b"=" in target and parameters.search(target):
-            target = parameters.sub(rb"\1" + MASK, target)
-        if paths is not None and paths.match(target):
-            target = paths.sub(rb"\1" + MASK, target)
+        # Most targets have nothing to mask: a secret's name is not in them, and no byte of it is
+        # escaped. To look for that first takes half the time of the expressions.
+        lower = target.lower()
+        for name in self._plain:
+            if name in lower:
+                break
+        else:
+            if not self._escaped(target):
+                return target
+        if self._parameters is not None:
+            target = self._parameters.sub(rb"\1" + MASK, target)
+        if self._paths is not None:
+            target = self._paths.sub(rb"\1" + MASK, target)
         return target
+
+
+def _escape_of(numbers: set[int]) -> Callable[[bytes], object]:
+    """Finds an escape of one of these bytes. One class a first digit: three times as fast."""
+    escapes = sorted(escape for number in numbers for escape in _escapes(number))
+    by_first = groupby(escapes, key=lambda escape: escape[:1])
+    classes = [b"%b[%b]" % (first, b"".join(each[1:] for each in all_)) for first, all_ in by_first]
+    return re.compile(b"%%(?:%b)" % b"|".join(classes), re.IGNORECASE).search
 
 
 def _any(pattern: bytes, spelled: list[bytes]) -> re.Pattern[bytes] | None:
@@ -49,7 +65,10 @@ def _spelled(text: str) -> bytes:
 
 
 def _byte(number: int) -> bytes:
+    return b"(?:%b|%%(?:%b))" % (re.escape(bytes([number])), b"|".join(_escapes(number)))
+
+
+def _escapes(number: int) -> set[bytes]:
+    """The digits of a byte's escapes. That of the other case is another one: 6f is o, 4f is O."""
     plain = bytes([number])
-    # The escape of the other case is another one: %6f is o, %4f is O.
-    escapes = b"|".join(b"%%%02x" % each[0] for each in {plain.lower(), plain.upper()})
-    return b"(?:%b|%b)" % (re.escape(plain), escapes)
+    return {b"%02x" % each[0] for each in (plain.lower(), plain.upper())}

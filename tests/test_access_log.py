@@ -90,13 +90,15 @@ def test_an_exchange_is_a_line_of_json_with_its_fields_in_a_fixed_order(logged: 
 def test_what_there_was_not_is_null(logged: Logged) -> None:
     [line] = logged(
         ENTRY._replace(
-            site="", method=b"", target=b"", version=b"", status=0, upstream=None,
-            upstream_seconds=None, resumed=False, error="client_left",
+            site="", method=b"", target=b"", version=b"", upstream=None, upstream_seconds=None,
+            tls="", group="", resumed=False, error="client_left",
         )
     )  # fmt: skip
     read = json.loads(line)
-    absent = ("site", "method", "target", "version", "status", "upstream", "upstream_seconds")
-    assert {name: read[name] for name in absent} == dict.fromkeys(absent)
+    absent = {name for name, value in read.items() if value is None}
+    assert absent == {
+        "site", "method", "target", "version", "upstream", "upstream_seconds", "tls", "group"
+    }  # fmt: skip
     assert (read["resumed"], read["error"]) == (False, "client_left")
 
 
@@ -112,10 +114,12 @@ def test_as_text_a_line_begins_as_the_common_log_format_has_it(logged: Logged) -
 
 
 def test_as_text_what_there_was_not_is_a_hyphen(logged: Logged) -> None:
-    entry = ENTRY._replace(site="", method=b"", target=b"", upstream=None, upstream_seconds=None)
+    entry = ENTRY._replace(
+        site="", method=b"", target=b"", upstream=None, upstream_seconds=None, tls="", group=""
+    )
     [line] = logged(entry, format="text")
     assert ' "-" 200 345 site=- ' in line
-    assert " upstream=- upstream_seconds=- " in line
+    assert " upstream=- upstream_seconds=- tls=- group=- " in line
 
 
 COMMON = re.compile(r'^\S+ \S+ \S+ \[[^]]+\] "(?:[^"\\]|\\.)*" \d{3} \d+ [ -~]*$')
