@@ -21,6 +21,7 @@ import hashlib
 import mmap
 import secrets
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from .addresses import client_network
@@ -51,9 +52,13 @@ class Quota(NamedTuple):
 
 
 class Quotas:
-    """The buckets of all clients and quotas; made before the workers are forked."""
+    """The buckets of all clients and quotas; made before the workers are forked.
 
-    def __init__(self) -> None:
+    `clock` tells nanoseconds, to all workers the same.
+    """
+
+    def __init__(self, clock: Callable[[], int] = time.monotonic_ns) -> None:
+        self._clock = clock
         self._secret = secrets.token_bytes(32)
         self._berths = Berths("hopward-quotas")
         # Pages that are never touched take no memory; of the counts, that is most of them.
@@ -68,31 +73,33 @@ class Quotas:
         # Where all berths are taken two count in one column and may lose a count: that is bearable.
         self._column = (self._berths.take() or 0) * _SLOTS
 
-    def seconds_to_wait(self, quota: Quota, address: str, now: int | None = None) -> int:
+    def seconds_to_wait(self, quota: Quota, address: str) -> int:
         """0: the client may ask now, and has. Else after how many seconds it may ask again.
 
-        `address` is a plain one; of an IPv6 address the first 64 bits count. `now` is
-        time.monotonic_ns().
+        `address` is a plain one; of an IPv6 address the first 64 bits count.
         """
-        if now is None:
-            now = time.monotonic_ns()
+        now = self._clock()
         slot, known = self._slot(quota, address)
         interval = quota.interval
         counted = sum(self._counts[slot : self._berths.used * _SLOTS : _SLOTS])
         full_at = self._starts[slot] + interval * counted
-        ahead = quota.burst * interval
-        # Further ahead than all workers together could move it: not a time, but two workers' words
-        # mixed up while both gave the place away.
-        if not known or not now < full_at <= now + ahead + BERTHS * interval:
+        if not known or full_at <= now or self._absurd(full_at, quota):
             self._starts[slot] = now - interval * counted
             full_at = now
         full_at += interval
-        too_early = full_at - now - ahead
+        too_early = full_at - now - quota.burst * interval
         if too_early > 0:
             return -(-too_early // _SECOND)
         self._counts[self._column + slot] += 1
         self._full_at[slot] = full_at
         return 0
+
+    def _absurd(self, full_at: int, quota: Quota) -> bool:
+        """Whether this is no time, but words of two clients that were given one place at once."""
+        # Further ahead than all workers together can have moved it; asked anew what time it is, for
+        # a worker may have been stopped since it looked.
+        furthest = (quota.burst + BERTHS) * quota.interval
+        return full_at > self._clock() + furthest
 
     def _slot(self, quota: Quota, address: str) -> tuple[int, bool]:
         """A client's place, and whether it was there already."""
