@@ -40,9 +40,21 @@ def error_answer(
     status = f"{error.status} {phrase(error.status)}"
     body = f"{status}: {text}\nrequest id: {request_id.decode('ascii')}\n".encode("ascii")
     lines = b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n" % len(body)
+    if isinstance(error, ClientError):
+        lines += _what_would_help(error)
+    return _answer(status, lines, date, close=close) + (b"" if bodiless else body)
+
+
+def _what_would_help(error: ClientError) -> bytes:
+    lines = b""
     if error.status == 405:
         lines += b"Allow: %b\r\n" % ALLOWED_METHODS
-    return _answer(status, lines, date, close=close) + (b"" if bodiless else body)
+    if error.retry_after is not None:
+        lines += b"Retry-After: %d\r\n" % error.retry_after
+    if error.realm is not None:
+        realm = error.realm.encode("ascii")
+        lines += b'WWW-Authenticate: Basic realm="%b", charset="UTF-8"\r\n' % realm
+    return lines
 
 
 def options_answer(*, date: bytes, close: bool) -> bytes:

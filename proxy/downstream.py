@@ -69,8 +69,7 @@ class Downstream(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
         peer = self._ends or self.transport.get_extra_info("peername")
         address = peer[0] if peer else "127.0.0.1"
-        trusted = self._listener.trusted_proxies
-        self._peer = Peer.of(address, trusted, refused=self._listener.full)
+        self._peer = self._listener.meet(address)
         self._layer = self._listener.record_layer(self.transport)
         self._listener.joined(self)
         self._wait(self._listener.timeouts.handshake)
@@ -98,6 +97,7 @@ class Downstream(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._listener.parted(self)
+        self._listener.take_leave(self._peer)
         holder, self._holder = self._holder, None
         if holder is not None:
             holder.client_left()
@@ -331,7 +331,8 @@ class Downstream(asyncio.Protocol):
             listener, peer = self._listener, self._peer
             sender = sender_of(peer, request.fields, self._request_id, listener.trusted_proxies)
             self._request_id = sender.request_id
-            route = route_of(request, sender, peer, self._site, listener.table)
+            quotas = listener.fair_share.quotas
+            route = route_of(request, sender, peer, self._site, listener.table, quotas)
             if route is None:
                 self._heads.data = rest
                 close = not self._persists(persist)

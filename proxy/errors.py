@@ -5,12 +5,19 @@ Foreign exceptions are translated into these at the edge of the room that met th
 
 
 class ClientError(Exception):
-    """The client's fault: answered with `status` and `reason`, which may be shown to it."""
+    """The client's fault: answered with `status` and `reason`, which may be shown to it.
 
-    def __init__(self, status: int, reason: str) -> None:
+    `retry_after`: after how many seconds it may try again. `realm`: for what it needs a password.
+    """
+
+    def __init__(
+        self, status: int, reason: str, *, retry_after: int | None = None, realm: str | None = None
+    ) -> None:
         super().__init__(status, reason)
         self.status = status
         self.reason = reason
+        self.retry_after = retry_after
+        self.realm = realm
 
 
 class UpstreamError(Exception):

@@ -16,6 +16,7 @@ from .certificates import Certificates
 from .config import Config, local_names
 from .doors import Doors
 from .entrance import Entrance
+from .fair_share import FairShare
 from .findings import Findings
 from .line_output import try_out
 from .log import Log
@@ -41,6 +42,7 @@ class Common:
     lifeline: int
     tallies: Tallies
     findings: Findings
+    fair_share: FairShare
     local: bool
 
 
@@ -89,6 +91,7 @@ def prepare(config: Config, common: Common, former: Generation | None) -> Genera
         workers,
         common.tallies,
         common.findings,
+        common.fair_share,
     )
     doors = common.entrance.arrange(config.listen, workers)
     return Generation(

@@ -13,8 +13,10 @@ from typing import Protocol
 from OpenSSL import SSL
 
 from .access_log import AccessLog
+from .admission import Peer
 from .clock import Clock
 from .config import Config, Origin
+from .fair_share import FairShare
 from .findings import Findings
 from .pool import Pools
 from .routing import Route, Table
@@ -48,8 +50,9 @@ class Listener:
     """Configuration, sites, pools and clock of one worker, and its open connections.
 
     `workers`: among how many the limit of connections is shared. `tally`: where this worker counts.
-    `access_log`: None where none is wanted. `findings`: those of the checks. `draining`: each
-    answer is the last of its connection; `ending`: connections without a request are closed too.
+    `access_log`: None where none is wanted. `findings`: those of the checks. `fair_share`:
+    what one client may take of all workers. `draining`: each answer is the last of its connection;
+    `ending`: connections without a request are closed too.
     """
 
     def __init__(
@@ -62,11 +65,13 @@ class Listener:
         tally: Tally | None = None,
         access_log: AccessLog | None = None,
         findings: Findings | None = None,
+        fair_share: FairShare | None = None,
     ) -> None:
         self.access_log = access_log
         self.adopt(config, table)
         self.pools = Pools(config.timeouts.connect)
         self.tally = tally or Tally.alone()
+        self.fair_share = fair_share or FairShare()
         self.draining = False
         self.ending = False
         self._findings = findings
@@ -104,6 +109,23 @@ class Listener:
             return route.config.to
         now = time.monotonic()
         return [check.origin for check in route.checks if findings.healthy(check, now)]
+
+    def meet(self, address: str) -> Peer:
+        """Whom a new connection is from; to be told of its end by `take_leave`.
+
+        Trusted proxies come on behalf of many and are not counted by address.
+        """
+        peer = Peer.of(address, self.trusted_proxies)
+        refused, most = self.full, self.limits.connections_per_ip
+        if most is None or peer.trusted:
+            return peer._replace(refused=refused)
+        crowded = self.fair_share.headcount.arrive(peer.address) > most
+        return peer._replace(refused=refused or crowded, counted=True)
+
+    def take_leave(self, peer: Peer) -> None:
+        """The peer's connection is gone."""
+        if peer.counted:
+            self.fair_share.headcount.leave(peer.address)
 
     def record_layer(self, transport: asyncio.Transport) -> RecordLayer:
         """TLS for a new connection."""

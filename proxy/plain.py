@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 from typing import cast
 
+from .admission import Peer
 from .answers import error_answer
 from .errors import ClientError
 from .fields import persistent
@@ -16,10 +17,11 @@ from .listener import LINGER_SECONDS, Listener
 
 Respond = Callable[[RequestHead, bool], bytes]
 """(request, is this the last answer?) -> the whole answer. Raises ClientError."""
+_ANYBODY = Peer("", trusted=False)
 
 
 class PlainConnection(asyncio.Protocol):
-    """A client of `respond`. `limited`: it counts against the limit of connections."""
+    """A client of `respond`. `limited`: it counts against the limits of connections."""
 
     transport: asyncio.Transport
 
@@ -30,14 +32,17 @@ class PlainConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._heads = HeadBuffer(listener.limits.request_head, skip_blank=True)
         self._ended = False
+        self._peer = _ANYBODY
         self.deadline = math.inf
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        refused = self._limited and self._listener.full
+        if self._limited:
+            address = self.transport.get_extra_info("peername")[0]
+            self._peer = self._listener.meet(address)
         self._listener.joined(self)
         self._wait(self._listener.timeouts.request_head)
-        if refused:
+        if self._peer.refused:
             self._refuse(ClientError(503, "too many connections are open"))
 
     def data_received(self, data: bytes) -> None:
@@ -59,6 +64,7 @@ class PlainConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._listener.parted(self)
+        self._listener.take_leave(self._peer)
 
     def expired(self) -> None:
         """The deadline has passed: for a request's head, for the next one, or for the end."""

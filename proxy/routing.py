@@ -6,29 +6,48 @@ both questions always have one answer.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Self
 
+from .config import RateLimit
 from .config import Route as WrittenRoute
 from .config import Site as WrittenSite
 from .errors import ClientError
 from .fields import FieldRules
 from .health import Check
+from .quotas import Quota
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Route:
     """Where requests of one path prefix go, with the rules that hold on the way.
 
-    `checks` has one for each origin, or is empty where none are asked for.
+    `checks` has one for each origin, or is empty where none are asked for. A `quota` that is
+    inherited from the site is the site's.
     """
 
     config: WrittenRoute
     rules: FieldRules
     checks: tuple[Check, ...]
+    quota: Quota | None
 
     @classmethod
-    def of(cls, route: WrittenRoute, site: str) -> "Route":
-        """The route of a site with its rules made ready once, not per request."""
-        return cls(route, FieldRules.of(route), Check.of_route(route, site))
+    def of(
+        cls, route: WrittenRoute, site: str, prefix: str = "", above: Self | None = None
+    ) -> Self:
+        """The route of a site with its rules made ready once, not per request.
+
+        `prefix` is empty for its default route, which is `above` the others: they have inherited
+        from it what they do not say.
+        """
+        inherited = above is not None and route.rate_limit is above.config.rate_limit
+        quota = above.quota if above and inherited else _quota(route.rate_limit, site + prefix)
+        return cls(route, FieldRules.of(route), Check.of_route(route, site), quota)
+
+
+def _quota(limit: RateLimit | None, name: str) -> Quota | None:
+    if limit is None:
+        return None
+    return Quota.of(name, requests=limit.requests, per=limit.per, burst=limit.burst)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,11 +62,13 @@ class Site:
     @classmethod
     def of(cls, name: str, site: WrittenSite) -> "Site":
         """The site with its routes made ready."""
+        default = Route.of(site, name)
         routes = sorted(site.routes.items(), key=lambda item: -len(item[0]))
         prefixes = tuple(
-            (prefix.encode("utf-8"), Route.of(route, name)) for prefix, route in routes
+            (prefix.encode("utf-8"), Route.of(route, name, prefix, default))
+            for prefix, route in routes
         )
-        return cls(name, site, Route.of(site, name), prefixes)
+        return cls(name, site, default, prefixes)
 
     @property
     def routes(self) -> Iterator[Route]:

@@ -27,6 +27,7 @@ from .config.file import ConfigError, Loaded
 from .doors import Doors, name_of
 from .entrance import Entrance
 from .errors import OperatorError
+from .fair_share import FairShare
 from .findings import Findings
 from .generation import Common, Generation, prepare
 from .handover import Handover, Survivor, given, received, trial
@@ -110,6 +111,7 @@ class Supervisor:
             lifeline,
             self._tallies,
             Findings(),
+            FairShare(),
             self._local,
         )
 

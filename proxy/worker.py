@@ -23,6 +23,7 @@ from .certificates import Certificates
 from .config import Config
 from .doors import BACKLOG, Doors
 from .downstream import Downstream
+from .fair_share import FairShare
 from .findings import Findings
 from .listener import Listener
 from .log import Log
@@ -55,6 +56,7 @@ class Plan(NamedTuple):
     workers: int
     tallies: Tallies
     findings: Findings
+    fair_share: FairShare
 
 
 def run(
@@ -102,6 +104,7 @@ async def _serve(
     plan.base.choose = plan.certificates.context
     plan.base.challenge = plan.certificates.challenge
     access_log = _open_access_log(loop, plan.config, log)
+    plan.fair_share.join()
     listener = Listener(
         plan.config,
         plan.table,
@@ -110,6 +113,7 @@ async def _serve(
         tally=tally,
         access_log=access_log,
         findings=plan.findings,
+        fair_share=plan.fair_share,
     )
     watching = loop.create_task(Watch(listener, plan.findings, log).run())
     servers = await _open(loop, listener, plan, doors)

@@ -10,21 +10,25 @@ from proxy.admission import Peer, route_of, sender_of
 from proxy.config import Config
 from proxy.errors import ClientError
 from proxy.head import RequestHead, read_request
+from proxy.quotas import Quotas
 from proxy.routing import Route, Table
 
+SELDOM = {"requests": 1, "per": "2s"}
 SITES = Config.model_validate(
     {
         "sites": {
             "a": {
                 "to": "http://127.0.0.1:1",
                 "allow": ["192.0.2.0/24"],
-                "routes": {"/open/": {"allow": []}},
+                "routes": {"/open/": {"allow": []}, "/seldom/": {"rate_limit": SELDOM}},
             },
             "b": {"routes": {"/only/": "http://127.0.0.1:2"}},
         }
     }
 ).sites
 TABLE = Table(SITES)
+QUOTAS = Quotas()
+QUOTAS.join()
 TRUSTED = [ip_network("10.0.0.0/8")]
 
 
@@ -36,11 +40,11 @@ def asked(
     request: RequestHead, address: str = "192.0.2.1", *, refused: bool = False
 ) -> Route | None:
     """What becomes of a request on a connection for `a`."""
-    peer = Peer.of(address, TRUSTED, refused=refused)
+    peer = Peer.of(address, TRUSTED)._replace(refused=refused)
     sender = sender_of(peer, request.fields, b"7f", TRUSTED)
     site = TABLE.site("a")
     assert site is not None
-    return route_of(request, sender, peer, site, TABLE)
+    return route_of(request, sender, peer, site, TABLE, QUOTAS)
 
 
 def refusal(request: RequestHead, address: str = "192.0.2.1", *, refused: bool = False) -> int:
@@ -90,18 +94,27 @@ def test_of_several_reasons_to_refuse_the_first_is_told(
     assert refusal(head(line, host=host), "198.51.100.1", refused=refused) == status
 
 
+def test_who_may_not_come_in_spends_nobodys_tokens() -> None:
+    seldom = head(b"GET /seldom/ HTTP/1.1", b"X-Forwarded-For: 192.0.2.50")
+    assert refusal(seldom, "198.51.100.1") == 403
+    assert asked(seldom, "10.0.0.1") is not None
+    with pytest.raises(ClientError) as caught:
+        asked(seldom, "10.0.0.1")
+    assert (caught.value.status, caught.value.retry_after) == (429, 2)
+
+
 def test_an_options_at_its_last_hop_is_the_proxys_own() -> None:
     assert asked(head(b"OPTIONS / HTTP/1.1", b"Max-Forwards: 0")) is None
 
 
 def test_a_mapped_address_is_the_one_that_it_stands_for() -> None:
-    assert Peer.of("::ffff:10.0.0.1", TRUSTED, refused=False) == Peer("10.0.0.1", True, False)
+    assert Peer.of("::ffff:10.0.0.1", TRUSTED) == Peer("10.0.0.1", trusted=True)
 
 
 def test_an_id_counts_from_a_trusted_proxy_only() -> None:
     fields = head(b"GET / HTTP/1.1", b"X-Request-ID: theirs").fields
     ids = [
-        sender_of(Peer(address, trusted, False), fields, b"7f", TRUSTED).request_id
+        sender_of(Peer(address, trusted), fields, b"7f", TRUSTED).request_id
         for address, trusted in (("10.0.0.1", True), ("192.0.2.1", False))
     ]
     assert ids == [b"theirs", b"7f"]

@@ -11,7 +11,7 @@ from proxy.answers import ALLOWED_METHODS, error_answer, options_answer, phrase,
 from proxy.errors import ClientError, UpstreamError
 
 DATE = b"Sun, 06 Nov 1994 08:49:37 GMT"
-STATUSES = [400, 403, 404, 405, 408, 413, 414, 421, 431, 501, 505]
+STATUSES = [400, 401, 403, 404, 405, 408, 413, 414, 421, 429, 431, 501, 505]
 
 
 def read(octets: bytes, *, method: bytes = b"GET") -> tuple[h11.Response, bytes]:
@@ -41,6 +41,17 @@ def test_a_clients_error_is_a_whole_response_with_its_reason(status: int) -> Non
     response, content = read(answer(ClientError(status, "because of that")))
     assert response.status_code == status
     assert b"because of that" in content
+
+
+def test_who_may_come_again_later_is_told_when() -> None:
+    response, _ = read(answer(ClientError(429, "too often", retry_after=7)))
+    assert dict(response.headers)[b"retry-after"] == b"7"
+
+
+def test_who_needs_a_password_is_told_for_what() -> None:
+    response, _ = read(answer(ClientError(401, "a password is needed", realm="a.example.com")))
+    wanted = b'Basic realm="a.example.com", charset="UTF-8"'
+    assert dict(response.headers)[b"www-authenticate"] == wanted
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])

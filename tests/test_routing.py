@@ -94,3 +94,20 @@ def test_a_connection_serves_the_site_that_it_was_opened_for(table: Table) -> No
     assert table.site_asked("c.example.com", connected) is connected
     assert refused(lambda: table.site_asked("a.example.com", connected)) == 421
     assert refused(lambda: table.site_asked("unknown.example.net", connected)) == 404
+
+
+def test_a_route_shares_the_quota_that_it_inherits_and_no_other() -> None:
+    limit = {"requests": 1, "per": "1s"}
+    routes = {"/same/": "http://127.0.0.1:2", "/own/": {"rate_limit": limit}}
+    routes |= {"/none/": {"rate_limit": None}}
+    site = {"to": "http://127.0.0.1:1", "rate_limit": limit, "routes": routes}
+    found = Table(Config.model_validate({"sites": {"a": site}}).sites).site("a")
+    assert found is not None
+    whole, same, own, none = (
+        found.route(target).quota for target in (b"/", b"/same/", b"/own/", b"/none/")
+    )
+    assert whole is not None
+    assert same is whole
+    assert own is not None
+    assert own != whole
+    assert none is None

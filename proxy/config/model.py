@@ -40,11 +40,8 @@ from .values import (
 
 NOT_YET = (
     "access_log",
-    "limits.connections_per_ip",
     "sites.*.basic_auth",
-    "sites.*.rate_limit",
     "sites.*.routes.*.basic_auth",
-    "sites.*.routes.*.rate_limit",
 )
 """The keys whose feature is still to come: accepted, and each is answered with a warning."""
 
@@ -94,7 +91,7 @@ class Limits(Section):
     request_body: SizeOrOff = key("off", "A request's body.")
     response_head: Size = key("64KiB", "An answer's status line and header fields.")
     connections: CountOrOff = key("20000", "Clients' connections at one time, in each worker.")
-    connections_per_ip: CountOrOff = key("off", "Connections of one client address.")
+    connections_per_ip: CountOrOff = key("off", "Connections of one client address (/64 for IPv6).")
 
 
 class AccessLog(Section):

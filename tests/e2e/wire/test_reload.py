@@ -68,6 +68,21 @@ def test_a_site_put_in_is_served(reloads: Reloads, origin: ScriptedOrigin) -> No
     kept(reloading, origin, OTHER)
 
 
+def test_a_rate_limit_that_stays_as_it_was_goes_on_counting(
+    reloads: Reloads, origin: ScriptedOrigin
+) -> None:
+    limited = {"to": origin.url, "rate_limit": {"requests": 2, "per": "1h"}}
+    reloading = reloads({HOST: limited}, workers=2)
+    kept(reloading, origin)
+    reloading.reload({HOST: {**limited, "hsts": "true"}})
+    kept(reloading, origin)
+    client = reloading.dial()
+    client.send(get(b"/", HOST))
+    assert client.message().status == 429
+    reloading.reload({HOST: {**limited, "rate_limit": {"requests": 3, "per": "1h"}}})
+    kept(reloading, origin)
+
+
 def test_a_site_taken_out_is_unknown_to_new_connections(
     reloads: Reloads, origin: ScriptedOrigin
 ) -> None:
