@@ -9,12 +9,17 @@ trailers, and two readers that disagree on where a body ends are how requests ar
 
 import re
 
-from .head import Fields, read_trailers
+from .head import HOPELESS, Fields, read_trailers
 
-# 15 hexadecimal digits stay below 2**63. Only space and tab may stand before an extension.
-_REQUEST_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[\t ]*;[\t\x20-\x7e\x80-\xff]*)?\r\n")
+# 15 hexadecimal digits stay below 2**63.
+_SIZE_DIGITS = rb"([0-9A-Fa-f]{1,15})"
+_QUOTED = rb'"(?:[\t\x20!\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+"'
+# Anything, but a quote that is opened must be closed: no reader shall look for its end elsewhere.
+_EXTENSIONS = rb";(?:[\t\x20!\x23-\x7e\x80-\xff]|" + _QUOTED + rb")*+"
+# Only space and tab may stand before an extension.
+_REQUEST_LINE = re.compile(_SIZE_DIGITS + rb"(?:[\t ]*" + _EXTENSIONS + rb")?\r\n")
 # Some origins pad the size with blanks; h11, Go and nginx accept it, and the size stays certain.
-_RESPONSE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[\t ]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
+_RESPONSE_LINE = re.compile(_SIZE_DIGITS + rb"[\t ]*(?:" + _EXTENSIONS + rb")?\r\n")
 # Of one chunk-size line with its extensions; Go allows 4 KiB, nginx and HAProxy a buffer.
 LINE_LIMIT = 4096
 # Of all extensions of one body: nobody uses them, and each byte of them is work for nothing.
@@ -122,9 +127,11 @@ class ChunkedReader:
         if data.startswith(b"\r\n", at):
             self._state, self.done = _DONE, True
             return at + 2
-        begin = at + max(0, self._seen - 3)
-        end = data.find(b"\r\n\r\n", begin, at + self._trailers_limit)
+        begin, limit = at + max(0, self._seen - 3), at + self._trailers_limit
+        end = data.find(b"\r\n\r\n", begin, limit)
         if end < 0:
+            if HOPELESS.search(data, begin, limit):
+                raise ValueError("malformed trailers")
             if len(data) - at >= self._trailers_limit:
                 raise ValueError("trailers too long")
             self._seen = len(data) - at

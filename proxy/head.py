@@ -28,7 +28,7 @@ _STATUS_LINE = re.compile(rb"HTTP/(1\.[01]) ([1-9][0-9][0-9])( [\t\x20-\x7e\x80-
 _FIELD = re.compile(rb"([^:]++):[\t ]*+((?:[^\t \r]++|[\t ]++(?!\r))*+)[\t ]*+\r\n")
 _FIELD_LINES = re.compile(FIELD_LINES)
 # What no continuation can make valid: control bytes, a bare LF, a bare CR (RFC 9112 §2.2).
-_HOPELESS = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?!\n|\Z)")
+HOPELESS = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?!\n|\Z)")
 
 # All empty lines at once: one by one, a read full of them took 0.7 s of everybody's time.
 _EMPTY_LINES = re.compile(rb"(?:\r\n)++")
@@ -172,7 +172,7 @@ class HeadBuffer:
         return data[match.end() :]
 
     def _refuse_hopeless(self, data: bytes) -> None:
-        if _HOPELESS.search(data, max(0, self.seen - 1), self.limit):
+        if HOPELESS.search(data, max(0, self.seen - 1), self.limit):
             raise ValueError("malformed")
         if len(data) > self.limit:
             raise ValueError("head" if 0 <= data.find(b"\r\n") < self.limit - 2 else "line")

@@ -117,7 +117,7 @@ def _final_lines(
     elif not bodiless:
         # Of HEAD and 304 it is the length that a GET's body would have (RFC 9110 §8.6).
         lengths = fields.values(b"content-length")
-        lines += [b"Content-Length: %b\r\n" % value for value in lengths]
+        lines += [b"Content-Length: %d\r\n" % int(value) for value in lengths]
     if not persist:
         lines.append(b"Connection: close\r\n")
     elif version == b"1.0":

@@ -150,19 +150,23 @@ class Stream:
     def message(self, *, bodiless: bool = False) -> Message:
         """The next message; without any framing a response lasts until the end of the stream."""
         head = self.head()
+        return Message(head, *self.rest_of(head, bodiless=bodiless))
+
+    def rest_of(self, head: Head, *, bodiless: bool = False) -> tuple[bytes, FieldLines]:
+        """The content and the trailers of the message whose head has been read."""
         if bodiless:
-            return Message(head, b"", [])
+            return b"", []
         if head.value("transfer-encoding") is not None:
             assert head.value("transfer-encoding") == b"chunked"
-            return Message(head, *self.chunks())
+            return self.chunks()
         if (length := head.value("content-length")) is not None:
-            return Message(head, self.exactly(int(length)), [])
+            return self.exactly(int(length)), []
         if not head.line.startswith(b"HTTP/"):
-            return Message(head, b"", [])
+            return b"", []
         rest, clean = self.ending()
         if not clean:
             raise StreamEndedError(bytearray(rest))
-        return Message(head, rest, [])
+        return rest, []
 
 
 def _pair(line: bytes) -> tuple[bytes, bytes]:

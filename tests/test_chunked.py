@@ -81,7 +81,8 @@ def test_a_chunk_longer_than_its_size_is_refused(end: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "extension", [b";a", b";a=b", b';a="b c"', b" ; a = b", b"\t;a", b";\xff", b";;", b";"]
+    "extension",
+    [b";a", b";a=b", b';a="b c"', rb';a="\"";b="\\"', b" ; a = b", b"\t;a", b";\xff", b";;", b";"],
 )
 def test_extensions_are_read_and_dropped(extension: bytes) -> None:
     """RFC 9112 §7.1.1: a recipient must ignore those it does not know."""
@@ -91,6 +92,12 @@ def test_extensions_are_read_and_dropped(extension: bytes) -> None:
 @pytest.mark.parametrize("extension", [b";a\rb", b";a\nb", b";\x00", b";a\r", b";\x7f"])
 def test_a_control_byte_in_an_extension_is_refused(extension: bytes) -> None:
     """h11 0.16 takes a bare CR there, and two readers would see two bodies."""
+    assert refused(b"1" + extension + b"\r\na\r\n") == "malformed chunk line"
+
+
+@pytest.mark.parametrize("extension", [b';a="', b';a="b', b';"a" "', b';a="\\"'])
+def test_a_quote_that_is_opened_in_an_extension_must_be_closed(extension: bytes) -> None:
+    """RFC 9112 §7.1.1: nobody shall look for its end beyond the line."""
     assert refused(b"1" + extension + b"\r\na\r\n") == "malformed chunk line"
 
 
@@ -129,6 +136,11 @@ def test_trailers_that_would_frame_the_message_are_refused() -> None:
 
 @pytest.mark.parametrize("block", [b"A : b\r\n\r\n", b"A: b\nC: d\r\n\r\n", b" A: b\r\n\r\n"])
 def test_malformed_trailers_are_refused(block: bytes) -> None:
+    assert refused(b"0\r\n" + block) == "malformed trailers"
+
+
+@pytest.mark.parametrize("block", [b"\n", b"A: b\n", b"A: b\r\n\n", b"A: b\rC", b"A: \x00"])
+def test_trailers_that_no_byte_can_mend_are_refused_at_once(block: bytes) -> None:
     assert refused(b"0\r\n" + block) == "malformed trailers"
 
 

@@ -1,0 +1,1 @@
+"""The wire corpus: messages as bytes, beside what must come of each."""
