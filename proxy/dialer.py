@@ -4,6 +4,7 @@ Law: what goes wrong comes out as an UpstreamError, whatever the system calls it
 """
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
@@ -11,6 +12,7 @@ from typing import TypeVar
 
 from .config import Origin
 from .errors import UpstreamError
+from .proxy_protocol import Endpoints, written_header
 
 # Names are asked for again after this long; an answer that fails leaves the last one in force.
 RESOLVE_SECONDS = 5.0
@@ -31,48 +33,63 @@ class Dialer:
         self._resolve_again = 0.0
         self._tls = _client_tls(origin) if origin.scheme == "https" else None
 
-    async def dial(self, factory: Callable[[], P]) -> P:
-        """Open a connection. Raises UpstreamError: 504 when it takes too long, else 502."""
+    async def dial(self, factory: Callable[[], P], ends: Endpoints | None = None) -> P:
+        """Open a connection. Raises UpstreamError: 504 when it takes too long, else 502.
+
+        `ends`: those of the client's connection for which it is, None for the proxy's own; only an
+        origin that wants the PROXY protocol is told.
+        """
+        version = self.origin.proxy_protocol
+        before = b"" if version is None else written_header(version, ends)
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._dial(factory)
+                return await self._dial(factory, before)
         except TimeoutError:
             raise UpstreamError(504, "connect_timeout") from None
 
-    async def _dial(self, factory: Callable[[], P]) -> P:
+    async def _dial(self, factory: Callable[[], P], before: bytes) -> P:
         loop = asyncio.get_running_loop()
-        origin = self.origin
         try:
-            if origin.unix is not None:
-                return (await loop.create_unix_connection(factory, str(origin.unix)))[1]
-            return await self._dial_any(loop, factory, await self._resolve(loop))
+            if self.origin.unix is not None:
+                return await _dial_path(loop, factory, str(self.origin.unix), before)
+            return await self._dial_any(loop, factory, await self._resolve(loop), before)
         except ssl.SSLError as error:
             raise UpstreamError(502, "tls") from error
         except OSError as error:
             raise UpstreamError(502, "refused") from error
 
     async def _dial_any(
-        self, loop: asyncio.AbstractEventLoop, factory: Callable[[], P], addresses: Sequence[str]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        factory: Callable[[], P],
+        addresses: Sequence[str],
+        before: bytes,
     ) -> P:
         last: OSError = OSError("no address")
         for address in addresses:
             try:
-                _, protocol = await loop.create_connection(
-                    factory,
-                    address,
-                    self.origin.port,
-                    ssl=self._tls,
-                    server_hostname=self.origin.host if self._tls else None,
-                )
+                return await self._dial_address(loop, factory, address, before)
             except ssl.SSLError:
                 raise
             except OSError as error:
                 last = error
-            else:
-                return protocol
         # Whoever stood behind the name may have moved.
         self._resolve_again = 0.0
         raise last
+
+    async def _dial_address(
+        self, loop: asyncio.AbstractEventLoop, factory: Callable[[], P], address: str, before: bytes
+    ) -> P:
+        port, name = self.origin.port, self.origin.host if self._tls else None
+        if not before:
+            made = loop.create_connection(
+                factory, address, port, ssl=self._tls, server_hostname=name
+            )
+            return (await made)[1]
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        sock = await _say_first(loop, family, (address, port), before)
+        made = loop.create_connection(factory, sock=sock, ssl=self._tls, server_hostname=name)
+        return (await made)[1]
 
     async def _resolve(self, loop: asyncio.AbstractEventLoop) -> Sequence[str]:
         if _is_address(self.origin.host):
@@ -87,6 +104,30 @@ class Dialer:
                 self._addresses = tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
             self._resolve_again = loop.time() + RESOLVE_SECONDS
         return self._addresses
+
+
+async def _dial_path(
+    loop: asyncio.AbstractEventLoop, factory: Callable[[], P], path: str, before: bytes
+) -> P:
+    if not before:
+        return (await loop.create_unix_connection(factory, path))[1]
+    sock = await _say_first(loop, socket.AF_UNIX, path, before)
+    return (await loop.create_unix_connection(factory, sock=sock))[1]
+
+
+async def _say_first(
+    loop: asyncio.AbstractEventLoop, family: int, place: str | tuple[str, int], before: bytes
+) -> socket.socket:
+    """A connected socket on which `before` has been sent: ahead of TLS, and of any protocol."""
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        await loop.sock_connect(sock, place)
+        await loop.sock_sendall(sock, before)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def _client_tls(origin: Origin) -> ssl.SSLContext:

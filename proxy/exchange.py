@@ -25,6 +25,7 @@ from .hop import (
 )
 from .listener import Listener
 from .pool import Pool
+from .proxy_protocol import Endpoints
 from .reply import Reply
 from .routing import Route
 from .sockets import unacknowledged
@@ -63,6 +64,7 @@ class Exchange:
         self._client = client
         self._request = request
         self._route = route
+        self._sender = sender
         self._loop = asyncio.get_running_loop()
         self._upgrade = upgrade_asked(request.version, request.fields)
         self._after_host = request_after_host(request, route.rules, sender, self._upgrade)
@@ -174,7 +176,7 @@ class Exchange:
         tried = [pool.origin]
         while True:
             try:
-                upstream = await pool.connect()
+                upstream = await pool.connect(self._ends())
             except UpstreamError as error:
                 healthy = self._listener.healthy(self._route)
                 following = self._listener.pools.choose(to for to in healthy if to not in tried)
@@ -188,6 +190,11 @@ class Exchange:
                 self._connecting = None
                 self._leased(upstream, pool)
                 return
+
+    def _ends(self) -> Endpoints | None:
+        """The ends of the client's connection, whoever the client is by its proxies' word."""
+        ends = self._client.endpoints()
+        return None if ends is None else ends.from_client(self._sender.address)
 
     def _leased(self, upstream: Upstream, pool: Pool) -> None:
         self._upstream = upstream

@@ -12,6 +12,7 @@ from .config import Origin
 from .dialer import Dialer
 from .errors import UpstreamError
 from .health import Standing
+from .proxy_protocol import Endpoints
 from .upstream import Upstream
 
 # Node, uvicorn and others close after 5 s of silence; to be gone first leaves no stale connection.
@@ -61,11 +62,14 @@ class Pool:
             upstream.close()
         return None
 
-    async def connect(self) -> Upstream:
-        """Open a new connection. Raises UpstreamError: 504 when it takes too long, else 502."""
+    async def connect(self, ends: Endpoints | None = None) -> Upstream:
+        """Open a new connection. Raises UpstreamError: 504 when it takes too long, else 502.
+
+        `ends`: those of the client's connection for which it is (`Dialer.dial`).
+        """
         self.leased += 1
         try:
-            upstream = await self._dialer.dial(lambda: Upstream(self))
+            upstream = await self._dialer.dial(lambda: Upstream(self), ends)
         except BaseException as error:
             self.leased -= 1
             if isinstance(error, UpstreamError):
@@ -86,7 +90,13 @@ class Pool:
             self._told(self)
 
     def keep(self, upstream: Upstream) -> None:
-        """Take a connection back whose exchange has ended well."""
+        """Take a connection back whose exchange has ended well.
+
+        One that has been announced as a certain client's can be nobody else's: it is closed.
+        """
+        if self.origin.proxy_protocol is not None:
+            upstream.close()
+            return
         self.forget(upstream)
         upstream.idle_since = asyncio.get_running_loop().time()
         self._idle[upstream] = None

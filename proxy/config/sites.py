@@ -73,6 +73,9 @@ class WrittenOrigin(Section):
     )
     ca: FilePath | None = Field(None, description="A PEM file that signs the server's certificate.")
     verify: Switch = Field(True, description="false: any certificate is taken.")
+    proxy_protocol: Literal["v1", "v2"] | None = Field(
+        None, description="v1 or v2: the server is told by the PROXY protocol who connects."
+    )
 
     @field_validator("ca", "verify")
     @classmethod
@@ -89,7 +92,13 @@ class WrittenOrigin(Section):
             return written
         entry = validate(written if isinstance(written, dict) else {"url": written})
         unix = entry.url.unix and located(entry.url.unix, folder_of(info))
-        return replace(entry.url, unix=unix, ca=entry.ca, verify=entry.verify)
+        return replace(
+            entry.url,
+            unix=unix,
+            ca=entry.ca,
+            verify=entry.verify,
+            proxy_protocol=entry.proxy_protocol,
+        )
 
 
 def _read_url(written: object) -> Origin:
@@ -137,6 +146,12 @@ class Route(Section):
     )
     rate_limit: RateLimit | None = key(None, "How often one client may ask; null: always.")
     health: Health | None = key(None, "How servers are asked whether they are well; null: never.")
+    also_known = MappingProxyType(
+        {
+            name: f"it belongs to a server; write to: {{url: https://…, {name}: …}}"
+            for name in ("ca", "verify", "proxy_protocol")
+        }
+    )
 
     @classmethod
     def _in_full(cls, written: object) -> object:
@@ -152,6 +167,7 @@ class RouteOfSite(Route):
     )
     also_known = MappingProxyType(
         dict.fromkeys(("tls", "hsts", "routes"), "it belongs to the site, not to one of its routes")
+        | dict(Route.also_known)
     )
 
     @classmethod

@@ -59,7 +59,10 @@ class UnixPath:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """One upstream server; `ca` and `verify` matter to https only."""
+    """One upstream server; `ca` and `verify` matter to https only.
+
+    `proxy_protocol`: the version of the header that tells it whose connection each one is.
+    """
 
     scheme: Literal["http", "https"]
     host: str
@@ -67,6 +70,7 @@ class Origin:
     unix: Path | None = None
     ca: Path | None = None
     verify: bool = True
+    proxy_protocol: Literal["v1", "v2"] | None = None
 
     @property
     def authority(self) -> str:

@@ -15,6 +15,8 @@ from tests.programs import Hopward, Program, accepts, free_port, requires
 from tests.scripted_origin import OK, ScriptedOrigin
 from tests.tls_client import PlainClient, TLSClient
 
+PLAIN, TLS, UNIX = "plain.example.com", "tls.example.com", "unix.example.com"
+
 CLIENT = "127.0.0.9"
 with_haproxy = requires("haproxy", "apt-get install haproxy")
 with_nginx = requires("nginx", "apt-get install nginx libnginx-mod-stream")
@@ -96,3 +98,79 @@ def test_nginx_announces_its_client(
     modules = "load_module /usr/lib/nginx/modules/ngx_stream_module.so;"
     with nginx(tmp_path, port, f"stream {{ server {{ {passing} }} }}", modules):
         assert client_seen(port, authority, origin) == [CLIENT.encode()]
+
+
+# Behind hopward. What the origin has understood is its answer.
+
+
+def understood(
+    front: Front, authority: Authority, origins: dict[str, str], version: str
+) -> dict[str, bytes]:
+    """What each site's origin says of who asks it, and of the address that was asked."""
+    ca = str(authority.pem)
+    sites = {
+        name: {"to": {"url": url, "proxy_protocol": version} | ({"ca": ca} if name == TLS else {})}
+        for name, url in origins.items()
+    }
+    proxy = front(sites)
+    answers = {}
+    for name in origins:
+        with TLSClient(proxy.https, name, cafile=authority.pem, source=CLIENT) as client:
+            said = exchange(client, get(b"/", name)).content
+            address, port = client.socket.getsockname()
+        expected = f"{address} {port} 127.0.0.1 {proxy.https}".encode()
+        answers[name] = b"as it is" if said.strip() == expected else said
+    return answers
+
+
+@with_haproxy
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_haproxy_is_told_who_connects_to_what(
+    front: Front, authority: Authority, tmp_path: Path, version: str
+) -> None:
+    plain, tls, unix = free_port(), free_port(), tmp_path / "haproxy.sock"
+    pair = authority.pair("localhost")
+    both = tmp_path / "both.pem"
+    both.write_bytes(pair.cert.read_bytes() + pair.key.read_bytes())
+    sections = (
+        "frontend told\n  mode http\n"
+        f"  bind 127.0.0.1:{plain} accept-proxy\n"
+        f"  bind 127.0.0.1:{tls} accept-proxy ssl crt {both}\n"
+        f"  bind unix@{unix} accept-proxy\n"
+        "  http-request return status 200 content-type text/plain "
+        'lf-string "%[src] %[src_port] %[dst] %[dst_port]"\n'
+    )
+    origins = {
+        PLAIN: f"http://127.0.0.1:{plain}",
+        TLS: f"https://localhost:{tls}",
+        UNIX: f"unix:{unix}",
+    }
+    with haproxy(tmp_path, plain, sections):
+        told = understood(front, authority, origins, version)
+    assert told == dict.fromkeys(origins, b"as it is")
+
+
+@with_nginx
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_nginx_is_told_who_connects_to_what(
+    front: Front, authority: Authority, tmp_path: Path, version: str
+) -> None:
+    plain, tls, unix = free_port(), free_port(), tmp_path / "nginx.sock"
+    pair = authority.pair("localhost")
+    section = (
+        "http { access_log off; server {"
+        f"listen 127.0.0.1:{plain} proxy_protocol; listen unix:{unix} proxy_protocol;"
+        f"listen 127.0.0.1:{tls} ssl proxy_protocol;"
+        f"ssl_certificate {pair.cert}; ssl_certificate_key {pair.key};"
+        "set_real_ip_from 127.0.0.0/8; set_real_ip_from unix:; real_ip_header proxy_protocol;"
+        'return 200 "$remote_addr $remote_port '
+        '$proxy_protocol_server_addr $proxy_protocol_server_port"; } }'
+    )
+    origins = {
+        PLAIN: f"http://127.0.0.1:{plain}",
+        TLS: f"https://localhost:{tls}",
+        UNIX: f"unix:{unix}",
+    }
+    with nginx(tmp_path, plain, section):
+        told = understood(front, authority, origins, version)
+    assert told == dict.fromkeys(origins, b"as it is")
