@@ -204,7 +204,8 @@ def _text(entry: Entry, stamps: tuple[str, str], target: bytes) -> str:
         f" received={entry.bytes_received} seconds={entry.seconds:.6f}"
         f" upstream={_quoted(entry.upstream or '-')[1:-1]} upstream_seconds={waited}"
         f" tls={entry.tls or '-'} group={entry.group or '-'}"
-        f" resumed={'yes' if entry.resumed else 'no'} id={entry.request_id.decode('ascii')} error={entry.error or '-'}\n"
+        f" resumed={'yes' if entry.resumed else 'no'}"
+        f" id={entry.request_id.decode('ascii')} error={entry.error or '-'}\n"
     )
 
 
