@@ -13,13 +13,17 @@ from .dialer import Dialer
 from .errors import UpstreamError
 from .health import Standing
 from .proxy_protocol import Endpoints
+from .sockets import silent
 from .upstream import Upstream
 
 # Node, uvicorn and others close after 5 s of silence; to be gone first leaves no stale connection.
 IDLE_SECONDS = 4.0
 # A request that must not be repeated gets a connection whose server cannot have tired of it yet:
-# gunicorn's 2 s is the shortest default in use.
-FRESH_SECONDS = 1.0
+# gunicorn's 2 s is the shortest default in use, and 1 s the shortest that is configured in seconds.
+FRESH_SECONDS = 0.5
+# An origin that ends a connection sooner than that, and did not say so in its answer, is trusted
+# with no such request on a kept connection for this long: it may end that at any moment.
+HASTY_SECONDS = 60.0
 
 
 class Pool:
@@ -45,6 +49,7 @@ class Pool:
         self._dialer = Dialer(origin, connect_timeout)
         self._told = told
         self._trial: asyncio.Task[None] | None = None
+        self._hasty_until = 0.0
 
     def lease(self, *, repeatable: bool) -> Upstream | None:
         """The connection kept most recently, or None: then `connect`.
@@ -52,14 +57,22 @@ class Pool:
         `repeatable`: the request may be sent a second time should the connection prove stale.
         """
         patience = IDLE_SECONDS if repeatable else FRESH_SECONDS
-        now = asyncio.get_running_loop().time()
+        now = _now()
+        if now < self._hasty_until and not repeatable:
+            return None
         while self._idle:
-            upstream, _ = self._idle.popitem()
-            if not upstream.transport.is_closing() and now - upstream.idle_since < patience:
+            upstream = next(reversed(self._idle))
+            if (
+                not upstream.transport.is_closing()
+                and now - upstream.idle_since < patience
+                and (repeatable or silent(upstream.transport))
+            ):
+                del self._idle[upstream]
                 self.leased += 1
                 self._open.add(upstream)
                 return upstream
-            upstream.close()
+            self.lost(upstream)
+            upstream.transport.abort()
         return None
 
     async def connect(self, ends: Endpoints | None = None) -> Upstream:
@@ -107,6 +120,14 @@ class Pool:
         if upstream in self._open:
             self._open.remove(upstream)
             self.leased -= 1
+
+    def lost(self, upstream: Upstream) -> None:
+        """A connection is gone; where it was kept, its origin has ended it."""
+        if upstream in self._idle:
+            now = _now()
+            if now - upstream.idle_since < FRESH_SECONDS:
+                self._hasty_until = now + HASTY_SECONDS
+        self.forget(upstream)
 
     def ticked(self, now: float) -> None:
         """Close the connections that nobody has used for IDLE_SECONDS; try a marked origin."""

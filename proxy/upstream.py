@@ -38,6 +38,9 @@ class Keeper(Protocol):
     def forget(self, upstream: "Upstream") -> None:
         """Count a connection no longer, leased or kept."""
 
+    def lost(self, upstream: "Upstream") -> None:
+        """The same, where it has ended by itself."""
+
     def answered(self) -> None:
         """The origin has answered a request."""
 
@@ -91,7 +94,7 @@ class Upstream(asyncio.Protocol):
         return self.receiver is not None and self.receiver.upstream_ended()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._pool.forget(self)
+        self._pool.lost(self)
         if exc is not None and self.receiver is not None:
             self._hear_out()
         receiver, self.receiver = self.receiver, None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import socket
 import ssl
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, ParamSpec
@@ -30,6 +31,10 @@ class Wire(asyncio.Transport):
         self.waiting = 0
         self.reading = True
         self.half_closed = self.closed = self.aborted = False
+        self.socket: socket.socket | None = None
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        return self.socket if name == "socket" else default
 
     def take(self) -> bytes:
         """What was written since this was last asked."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 
 from proxy.config import Origin
 from proxy.errors import UpstreamError
-from proxy.pool import FRESH_SECONDS, IDLE_SECONDS, Pool, Pools
+from proxy.pool import FRESH_SECONDS, HASTY_SECONDS, IDLE_SECONDS, Pool, Pools
 from proxy.upstream import Upstream
 from tests.playbook import Wire, on_stage, stage
 
@@ -108,6 +109,56 @@ async def test_a_connection_that_is_closing_is_not_leased() -> None:
     [old] = await kept(pool)
     wire_of(old).close()
     assert pool.lease(repeatable=True) is None
+
+
+@on_stage
+async def test_an_origin_that_ends_a_connection_right_after_an_answer_may_do_so_at_any_moment() -> (
+    None
+):
+    """Such a request would have to race the end of its connection; GET may be sent again."""
+    pool = Pool(A, 5)
+    hasty, other = await kept(pool, 2)
+    wire_of(hasty).ends()
+    assert pool.lease(repeatable=False) is None
+    assert pool.lease(repeatable=True) is other
+    stage().now += HASTY_SECONDS
+    [later] = await kept(pool)
+    assert pool.lease(repeatable=False) is later
+
+
+@on_stage
+async def test_an_origin_that_ends_a_connection_it_has_tired_of_is_not_hasty() -> None:
+    pool = Pool(A, 5)
+    [tired] = await kept(pool)
+    stage().now += FRESH_SECONDS
+    wire_of(tired).ends()
+    [fresh] = await kept(pool)
+    assert pool.lease(repeatable=False) is fresh
+
+
+@on_stage
+async def test_what_the_proxy_itself_closes_makes_no_origin_hasty() -> None:
+    pool = Pool(A, 5)
+    [idle] = await kept(pool)
+    wire_of(idle).says(b"unasked")
+    wire_of(idle).lost()
+    [fresh] = await kept(pool)
+    assert pool.lease(repeatable=False) is fresh
+
+
+@on_stage
+async def test_an_end_that_waits_to_be_read_is_seen_before_such_a_request_is_sent() -> None:
+    """The loop has not come to it yet."""
+    pool = Pool(A, 5)
+    [first] = await kept(pool)
+    mine, theirs = socket.socketpair()
+    with mine, theirs:
+        wire_of(first).socket = mine
+        assert pool.lease(repeatable=False) is first
+        first.give_back()
+        theirs.close()
+        assert pool.lease(repeatable=False) is None
+        assert wire_of(first).aborted
 
 
 # ---- idle connections
