@@ -56,17 +56,16 @@ class Pool:
 
         `repeatable`: the request may be sent a second time should the connection prove stale.
         """
-        patience = IDLE_SECONDS if repeatable else FRESH_SECONDS
         now = _now()
         if now < self._hasty_until and not repeatable:
             return None
         while self._idle:
             upstream = next(reversed(self._idle))
-            if (
-                not upstream.transport.is_closing()
-                and now - upstream.idle_since < patience
-                and (repeatable or silent(upstream.transport))
-            ):
+            idle = now - upstream.idle_since
+            if idle >= FRESH_SECONDS and not repeatable:
+                return None
+            gone = upstream.transport.is_closing() or idle >= IDLE_SECONDS
+            if not gone and (repeatable or silent(upstream.transport)):
                 del self._idle[upstream]
                 self.leased += 1
                 self._open.add(upstream)
