@@ -28,9 +28,12 @@ def failures_named() -> Iterator[None]:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder 0700 where there is none; an existing one keeps its mode."""
+    """Make a folder 0700 where there is none, and its parents; an existing one keeps its mode."""
     if not folder.is_dir():
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # One by one: `parents=True` would leave the parents open to everybody.
+        if not folder.parent.exists():
+            make_folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def replace(path: Path, content: bytes, *, durable: bool = True) -> None:

@@ -21,6 +21,7 @@ from .calls import DEFAULT_FILES
 from .errors import OperatorError
 from .line_output import open_standard_streams
 from .log import Log
+from .typed_password import typed_password
 
 # Each command imports what it needs: the help needs no pydantic, and most commands no OpenSSL.
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"hopward: {error}")
     except OSError as error:
         _write_no_more()
-        return _fail(f"hopward: {error.filename or 'standard output'}: {error.strerror or error}")
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"hopward: {where}{error.strerror or error}")
     except KeyboardInterrupt:
         # As a shell has it of a program that Ctrl-C ended.
         return 130
@@ -65,15 +67,36 @@ def _fail(message: str, code: int = 1) -> int:
     return code
 
 
+class _NoFileError(OperatorError):
+    """No file was named, and none is where it is looked for."""
+
+    exit_code = 2
+
+    def told(self) -> str:
+        """As any problem of a file."""
+        usual, other = DEFAULT_FILES
+        return f"{usual}:1:1: there is no such file, nor {other}; name the configuration: -c FILE"
+
+
 def _file(options: Namespace) -> Path:
-    found: Path | None = options.file or next(filter(Path.exists, DEFAULT_FILES), None)
-    return found or DEFAULT_FILES[0]
+    found: Path | None = options.file or _usual_file()
+    if found is None:
+        raise _NoFileError
+    return found
+
+
+def _usual_file() -> Path | None:
+    return next(filter(Path.exists, DEFAULT_FILES), None)
 
 
 def _config(options: Namespace) -> "Config":
     from .config.file import load
 
     return load(_file(options)).config
+
+
+def _complain(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _warn(loaded: "Loaded") -> None:
@@ -127,6 +150,13 @@ def _schema(options: Namespace) -> int:
     return 0
 
 
+def _hash(_options: Namespace) -> int:
+    from .passwords import make
+
+    print(make(typed_password()))
+    return 0
+
+
 def _certs(options: Namespace) -> int:
     from .certificate_commands import certs
 
@@ -136,22 +166,22 @@ def _certs(options: Namespace) -> int:
 def _renew(options: Namespace) -> int:
     from .certificate_commands import renew
 
-    return renew(_config(options), options.hosts, say=print)
+    return renew(_config(options), options.hosts, say=print, complain=_complain)
 
 
 def _rehearse(options: Namespace) -> int:
     from .certificate_commands import rehearse
 
-    return rehearse(_config(options), options.hosts, options.directory, say=print)
+    hosts, directory = options.hosts, options.directory
+    return rehearse(_config(options), hosts, directory, say=print, complain=_complain)
 
 
 def _trust(options: Namespace) -> int:
     from .config.file import data_folder, load
     from .trust import trust
 
-    file = _file(options)
-    known = options.file or file.exists()
-    store = load(file, local=True).config.store if known else data_folder(os.environ)
+    file = options.file or _usual_file()
+    store = load(file, local=True).config.store if file else data_folder(os.environ)
     return trust(store / "local-ca" / "root.pem", uninstall=options.uninstall, say=print)
 
 
@@ -166,7 +196,8 @@ def _backup(options: Namespace) -> int:
 def _restore(options: Namespace) -> int:
     from .backup import restore
 
-    for path in restore(options.archive, _file(options), force=options.force).files:
+    file = options.file or _usual_file() or DEFAULT_FILES[0]
+    for path in restore(options.archive, file, force=options.force).files:
         print(path)
     return 0
 
@@ -219,6 +250,7 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "reload": _reload,
     "check": _check,
     "schema": _schema,
+    "hash": _hash,
     "certs": _certs,
     "renew": _renew,
     "rehearse": _rehearse,

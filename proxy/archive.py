@@ -111,7 +111,10 @@ def write(archive: Path, content: bytes) -> None:
         with files.failures_named():
             files.replace(archive, content)
     except StoreError as error:
-        raise BackupError(str(error)) from error
+        # Of the archive's own name, not of that which it has while it is written.
+        why = error.__cause__
+        words = why.strerror if isinstance(why, OSError) else str(error)
+        raise BackupError(f"{archive} cannot be written: {words}") from error
 
 
 def unpack(archive: Path) -> tuple[Manifest, Contents]:

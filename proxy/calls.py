@@ -42,6 +42,12 @@ SIGNALS = (
 Completes = Literal["nothing", "file", "folder", "host"]
 
 
+def _url(text: str) -> str:
+    if not text.startswith("https://") or any(map(str.isspace, text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no URL; write https://HOST/PATH")
+    return text
+
+
 def _count(text: str) -> int:
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no number of processes; write 1 or more")
@@ -172,6 +178,18 @@ CALLS = (
         ),
     ),
     Call(
+        "hash",
+        "Configuration",
+        "make the hash of a password, for basic_auth",
+        "Asks for the password twice and does not show it; where the input is no terminal, one "
+        "line of it is the password. Prints a hash by scrypt, which takes half a second to make "
+        "and as long to try.",
+        examples=(
+            ("hopward hash", 'then, at the site: basic_auth: {anna: "the line it prints"}'),
+            ("pwgen 20 1 | tee /dev/stderr | hopward hash", "a password made by a program"),
+        ),
+    ),
+    Call(
         "certs",
         "Certificates",
         "show every certificate, its days left and its next renewal",
@@ -202,7 +220,7 @@ CALLS = (
         "certificate is touched.",
         (
             _FILE,
-            Argument("--directory", "(else Let's Encrypt's staging directory)", "URL"),
+            Argument("--directory", "(else Let's Encrypt's staging one)", "URL", reads=_url),
             _HOSTS,
         ),
         (

@@ -32,17 +32,20 @@ def certs(config: Config, *, as_json: bool, say: Say) -> int:
     return 0
 
 
-def renew(config: Config, hosts: Sequence[str], say: Say) -> int:
+def renew(config: Config, hosts: Sequence[str], *, say: Say, complain: Say) -> int:
     """Renew now, due or not; 1 with the authority's words where one fails."""
     chosen = _chosen(config, hosts)
-    return _tell(renew_at(settings_of(config), Store(config.store), chosen), "renewed", say)
+    outcomes = renew_at(settings_of(config), Store(config.store), chosen)
+    return _tell(outcomes, "renewed", say, complain)
 
 
-def rehearse(config: Config, hosts: Sequence[str], directory: str | None, say: Say) -> int:
+def rehearse(
+    config: Config, hosts: Sequence[str], directory: str | None, *, say: Say, complain: Say
+) -> int:
     """A full issuance and a renewal at a staging directory; no live certificate is touched."""
     settings = replace(settings_of(config), directory=directory or LETS_ENCRYPT_STAGING, eab=None)
     outcomes = rehearse_at(settings, Store(config.store), _chosen(config, hosts))
-    return _tell(outcomes, "issued and renewed, rehearsed", say)
+    return _tell(outcomes, "issued and renewed, rehearsed", say, complain)
 
 
 def table(entries: Iterable[Entry], now: datetime) -> list[str]:
@@ -92,9 +95,12 @@ def _chosen(config: Config, hosts: Sequence[str]) -> list[str]:
     return wanted or known
 
 
-def _tell(outcomes: Iterable[tuple[str, str | None]], done: str, say: Say) -> int:
-    failed = 0
+def _tell(outcomes: Iterable[tuple[str, str | None]], done: str, say: Say, complain: Say) -> int:
+    code = 0
     for host, error in outcomes:
-        failed += error is not None
-        say(f"{host}: {done}" if error is None else f"{host}: {error}")
-    return 1 if failed else 0
+        if error is None:
+            say(f"{host}: {done}")
+        else:
+            complain(f"{host}: {error}")
+            code = 1
+    return code

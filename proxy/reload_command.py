@@ -75,7 +75,10 @@ def _find(file: Path, environ: Mapping[str, str]) -> tuple[Found, Path, Loaded]:
     if bad is not None:
         raise bad
     stores = ", nor on ".join(dict.fromkeys(looked))
-    raise OperatorError(f"no running hopward was found on {stores}")
+    raise OperatorError(
+        f"no running hopward was found on {stores}; "
+        "where `store` is what has changed, restart hopward"
+    )
 
 
 def _same(file: Path, other: Path) -> bool:

@@ -26,6 +26,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 
+from .errors import OperatorError
+
 Command = tuple[str, ...]
 
 
@@ -138,16 +140,15 @@ def trust(root: Path, *, uninstall: bool, say: Callable[[str], None]) -> int:
     """Makes this machine believe the authority whose certificate is the file `root`, or undoes it.
 
     Says one line per store. Returns the exit code: 0, or 1 when a store could not be changed.
+    Raises OperatorError where there is no authority.
     """
     try:
         authority = read(root)
     except OSError as error:
         hint = "; `hopward run --local` makes it" if isinstance(error, FileNotFoundError) else ""
-        say(f"{root}: {error.strerror}{hint}")
-        return 1
+        raise OperatorError(f"{root}: {error.strerror}{hint}") from error
     except ValueError:
-        say(f"{root}: is not a certificate")
-        return 1
+        raise OperatorError(f"{root}: is not a certificate") from None
     errands = plan(authority, survey(authority, os.environ), uninstall=uninstall)
     return max([carry_out(errand, say) for errand in errands])
 

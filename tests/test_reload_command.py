@@ -102,7 +102,10 @@ def test_where_none_runs_it_is_1_and_one_line_that_names_the_store(
     store: Path, file: Path, capsys: Captured
 ) -> None:
     assert main(["reload", "-c", str(file)]) == 1
-    assert capsys.readouterr().err == f"hopward: no running hopward was found on {store}\n"
+    assert capsys.readouterr().err == (
+        f"hopward: no running hopward was found on {store}; "
+        "where `store` is what has changed, restart hopward\n"
+    )
 
 
 def test_both_stores_are_named_where_local_use_has_another(
@@ -112,7 +115,7 @@ def test_both_stores_are_named_where_local_use_has_another(
     assert main(["reload", "-c", str(file)]) == 1
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("hopward: no running hopward was found on /var/lib/hopward")
-    assert line.endswith(f", nor on {data}")
+    assert f", nor on {data};" in line
 
 
 def test_a_proxy_that_was_killed_is_not_signalled(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from proxy.errors import OperatorError
 from proxy.local_ca import LocalAuthority
 from proxy.trust import (
     ANCHORS,
@@ -246,18 +247,17 @@ def test_a_hopeless_errand_is_a_failure() -> None:
 
 
 def test_trust_before_there_is_an_authority_says_how_to_have_one(tmp_path: Path) -> None:
-    lines: list[str] = []
-    assert trust(tmp_path / "root.pem", uninstall=False, say=lines.append) == 1
-    assert lines == [
+    with pytest.raises(OperatorError) as told:
+        trust(tmp_path / "root.pem", uninstall=False, say=print)
+    assert str(told.value) == (
         f"{tmp_path}/root.pem: No such file or directory; `hopward run --local` makes it"
-    ]
+    )
 
 
 def test_a_file_that_is_no_certificate_is_named(tmp_path: Path) -> None:
     (tmp_path / "root.pem").write_text("hello")
-    lines: list[str] = []
-    assert trust(tmp_path / "root.pem", uninstall=False, say=lines.append) == 1
-    assert lines == [f"{tmp_path}/root.pem: is not a certificate"]
+    with pytest.raises(OperatorError, match=r"/root\.pem: is not a certificate$"):
+        trust(tmp_path / "root.pem", uninstall=False, say=print)
 
 
 def test_two_roots_have_two_names_in_the_stores(tmp_path: Path) -> None:

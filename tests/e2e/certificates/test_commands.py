@@ -107,7 +107,7 @@ def test_renew_that_fails_says_why_and_leaves_what_is_served(proxy: Served, own:
     own.go_away()
     done = hopward(proxy, "renew", HOST)
     assert done.returncode == 1
-    assert own.directory in done.stdout
+    assert own.directory in done.stderr
     assert serial_shown(proxy, HOST) == before
 
 
