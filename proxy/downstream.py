@@ -245,6 +245,8 @@ class Downstream(asyncio.Protocol):
             self.close()
             return
         self._site = site
+        # The session tickets, if nothing is sent before.
+        self._listener.soon(self._layer.flush)
         self._state = _State.OPEN
         self._wait(self._listener.timeouts.request_head)
 

@@ -77,6 +77,7 @@ class Listener:
         self._findings = findings
         self._base = base
         self._connections: set[Connection] = set()
+        self._soon: list[Callable[[], None]] = []
         limit = config.limits.connections
         self._most = None if limit is None else -(-limit // workers)
         self._ids = itertools.count()
@@ -135,6 +136,10 @@ class Listener:
         """An id that no other request has, in this worker or another."""
         return b"%b%06x" % (self._id_prefix, next(self._ids))
 
+    def soon(self, call: Callable[[], None]) -> None:
+        """Call it at the next tick, for what is in no hurry."""
+        self._soon.append(call)
+
     def joined(self, connection: Connection) -> None:
         """A connection has begun."""
         self._connections.add(connection)
@@ -180,6 +185,9 @@ class Listener:
             connection.abort()
 
     def _ticked(self, now: float) -> None:
+        calls, self._soon = self._soon, []
+        for call in calls:
+            call()
         for connection in [each for each in self._connections if each.deadline <= now]:
             connection.expired()
         self.pools.ticked(now)

@@ -5,8 +5,8 @@ Law: a connection without a known name gets an alert and no certificate.
 Theory. Tickets are sealed with the keys of the context a connection *starts* on. So there is one
 base context, made before the workers are forked and kept over reloads: any worker can resume what
 another one began. It holds no certificate; the SNI callback swaps in the context of the site.
-OpenSSL works on memory BIOs: ciphertext goes in with `bio_write`, comes out with `bio_read`, and
-the transport stays uvloop's plain TCP, whose flow control then holds for TLS as well.
+OpenSSL works on memory BIOs: ciphertext is fed to it and taken from it (`openssl`), and the
+transport stays uvloop's plain TCP, whose flow control then holds for TLS as well.
 """
 
 import asyncio
@@ -18,16 +18,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
 
+from .openssl import engine
+
 HTTP = b"http/1.1"
 ACME = b"acme-tls/1"
 # As ALPN's list of a ClientHello has it: its length, then its name (RFC 7301 §3.1).
 _ACME_OFFERED = bytes([len(ACME)]) + ACME
-# One record holds at most 16 KiB (RFC 8446 §5.1), so a larger read brings no more.
-_RECORD = 16 * 1024
 # SSL_MODE_ENABLE_PARTIAL_WRITE, for which pyOpenSSL has no name (openssl/ssl.h).
 _PARTIAL_WRITE = 0x1
-# One write of a whole upstream read: uvloop reads up to 256 KB, a record adds 22 bytes to 16 KiB.
-_FLUSH = 264 * 1024
 
 
 class UnknownNameError(Exception):
@@ -122,20 +120,26 @@ def silence_refusals() -> None:
 
 
 class RecordLayer:
-    """One client's TLS connection over its transport.
+    """One client's TLS connection over its transport. `established`: after the handshake.
 
-    `established` after the handshake; `ended` after the client's close_notify.
+    The session tickets that follow a handshake leave with what is sent next, or with `flush`: a
+    write of their own costs a fresh connection 8 µs of 250.
     """
 
-    __slots__ = ("_connection", "_hello", "_transport", "ended", "established")
+    __slots__ = ("_connection", "_engine", "_hello", "_transport", "established")
 
     def __init__(self, base: SSL.Context, transport: asyncio.Transport) -> None:
         self._connection = SSL.Connection(base, None)
         self._connection.set_accept_state()
+        self._engine = engine(self._connection)
         self._transport = transport
         self._hello = b""
         self.established = False
-        self.ended = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether the client has sent close_notify: it says nothing more."""
+        return self._engine.ended
 
     @property
     def server_name(self) -> str:
@@ -153,26 +157,30 @@ class RecordLayer:
         Raises HandshakeError (the alert has been written) before the handshake is done, and
         ConnectionError after it when the peer breaks the protocol.
         """
-        self._connection.bio_write(data)
+        self._engine.feed(data)
         if not self.established and not self._handshake(data):
             return b""
-        parts: list[bytes] = []
         try:
-            while True:
-                parts.append(self._connection.recv(_RECORD))
-        except SSL.WantReadError:
-            pass
-        except SSL.ZeroReturnError:
-            self.ended = True
-        except SSL.Error as error:
-            self._flush()
-            raise ConnectionError("the peer broke the TLS protocol") from error
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+            return self._engine.read()
+        except ConnectionError:
+            self.flush()
+            raise
 
     def send(self, data: bytes) -> None:
         """Write plain bytes to the peer; nothing after `finish`."""
-        self._connection.send(data)
-        self._flush()
+        self._engine.write(data)
+        self._transport.write(self._engine.take())
+
+    def send_last(self, data: bytes) -> None:
+        """Write plain bytes to the peer, and close_notify with them."""
+        self._engine.write(data)
+        self.finish()
+
+    def flush(self) -> None:
+        """Write what OpenSSL has for the peer, if anything."""
+        cipher = self._engine.take()
+        if cipher and not self._transport.is_closing():
+            self._transport.write(cipher)
 
     def finish(self) -> None:
         """Send close_notify: the end of what we say, not of what we hear (RFC 8446 §6.1)."""
@@ -181,7 +189,7 @@ class RecordLayer:
         except SSL.Error:
             # Within a handshake there is nothing to close yet.
             return
-        self._flush()
+        self.flush()
 
     def _handshake(self, data: bytes) -> bool:
         self._hello += data
@@ -189,23 +197,15 @@ class RecordLayer:
         try:
             self._connection.do_handshake()
         except SSL.WantReadError:
-            self._flush()
+            self.flush()
             return False
         except (SSL.Error, NoCommonProtocolError) as error:
-            self._flush()
+            self.flush()
             raise HandshakeError(_reason(error)) from error
         self.established = True
         self._hello = b""
         self._connection.set_app_data(None)
-        self._flush()
         return True
-
-    def _flush(self) -> None:
-        try:
-            while True:
-                self._transport.write(self._connection.bio_read(_FLUSH))
-        except SSL.WantReadError:
-            return
 
 
 def _name_asked(connection: SSL.Connection) -> str:
