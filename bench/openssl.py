@@ -1,7 +1,7 @@
-"""`python -m bench.openssl`: CPU time of an announce's four passages through OpenSSL, by either engine.
+"""`python -m bench.openssl`: CPU time of an announce's four passages through OpenSSL.
 
-That is: a request is fed and read, an answer written and taken. The least of several rounds counts,
-for whatever disturbs makes it more.
+By either engine of `proxy.openssl`: a request is fed and read, an answer written and taken. The
+least of several rounds counts, for whatever disturbs makes it more.
 """
 
 import tempfile
