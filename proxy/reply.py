@@ -44,7 +44,7 @@ class Reply:
             self._response, coding = coded_head(request, response)
             # There is nothing to code in the answer to HEAD.
             if coding is not None and not body.done:
-                self._coder = coder_of(coding, response.framing.length)
+                self._coder = coder_of(coding)
         unsized = body.chunked or body.until_close or self._coder is not None
         self._chunk_out = unsized and request.version == b"1.1"
         self.persist = (

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import zlib
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from proxy.chunked import ChunkedReader
+from proxy.chunked import ChunkedReader, chunk, last_chunk
 from proxy.config import Config
 from proxy.errors import UpstreamError
 from proxy.head import read_request, read_response
 from proxy.reply import Reply
 from proxy.routing import Table
+from tests.decoder import Decoder
 from tests.scene import GET, reply
 
 HTTP10 = GET.replace(b"HTTP/1.1", b"HTTP/1.0")
@@ -166,3 +170,33 @@ def test_the_operators_own_vary_names_the_coding_too() -> None:
 def test_where_the_operator_says_how_content_is_coded_nothing_is() -> None:
     made = coded(LENGTH_600, response_headers={"Content-Encoding": "br"})
     assert made.read(b"x" * 600) == b"x" * 600
+
+
+@pytest.mark.parametrize("coding", [b"zstd", b"gzip"])
+@given(data=st.data(), content=st.binary(min_size=600, max_size=5000), sized=st.booleans())
+def test_however_an_answer_is_cut_it_decodes_to_what_the_origin_sent(
+    coding: bytes, data: st.DataObject, content: bytes, sized: bool
+) -> None:
+    asked = ZIPPED.replace(b"gzip", coding)
+    field = b"Content-Length: %d" % len(content) if sized else CHUNKED
+    octets = content if sized else _in_chunks(content, data)
+    made, chunks, decoder = coded(field, asked=asked), _chunks(), Decoder(coding)
+    decoded = b""
+    for piece in _cut(octets, data):
+        decoded += decoder.decode(chunks.read(made.read(piece)))
+    assert decoded == content
+    assert (made.done, chunks.done, decoder.complete) == (True, True, True)
+
+
+def _chunks() -> ChunkedReader:
+    return ChunkedReader(request=False, trailers_limit=1000)
+
+
+def _cut(octets: bytes, data: st.DataObject) -> list[bytes]:
+    cuts = data.draw(st.lists(st.integers(1, len(octets) - 1), max_size=12, unique=True))
+    ends = [0, *sorted(cuts), len(octets)]
+    return [octets[begin:end] for begin, end in pairwise(ends)]
+
+
+def _in_chunks(content: bytes, data: st.DataObject) -> bytes:
+    return b"".join(map(chunk, _cut(content, data))) + last_chunk(b"")
