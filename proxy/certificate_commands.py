@@ -17,6 +17,7 @@ from acme_client.pair import read_pair
 from .config import CertificateFiles, Config
 from .errors import StartError
 from .issuing import hosts_of, settings_of
+from .privileges import act_as_owner_of
 
 Say = Callable[[str], None]
 
@@ -35,6 +36,7 @@ def certs(config: Config, *, as_json: bool, say: Say) -> int:
 def renew(config: Config, hosts: Sequence[str], *, say: Say, complain: Say) -> int:
     """Renew now, due or not; 1 with the authority's words where one fails."""
     chosen = _chosen(config, hosts)
+    act_as_owner_of(config.store)
     outcomes = renew_at(settings_of(config), Store(config.store), chosen)
     return _tell(outcomes, "renewed", say, complain)
 
@@ -44,7 +46,9 @@ def rehearse(
 ) -> int:
     """A full issuance and a renewal at a staging directory; no live certificate is touched."""
     settings = replace(settings_of(config), directory=directory or LETS_ENCRYPT_STAGING, eab=None)
-    outcomes = rehearse_at(settings, Store(config.store), _chosen(config, hosts))
+    chosen = _chosen(config, hosts)
+    act_as_owner_of(config.store)
+    outcomes = rehearse_at(settings, Store(config.store), chosen)
     return _tell(outcomes, "issued and renewed, rehearsed", say, complain)
 
 
