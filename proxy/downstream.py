@@ -340,9 +340,11 @@ class Downstream(asyncio.Protocol):
                 close = not self._persists(persist)
                 self._say(options_answer(date=listener.date, close=close), persist=persist)
             else:
+                guard = route.guard
+                question = listener.doorkeeper.ask(guard, request.fields) if guard else None
                 request = one_hop_less(request)
                 self._holder = exchange = Exchange(listener, self, request, route, sender)
-                self._heads.data = exchange.begin(rest)
+                self._heads.data = exchange.begin(rest, question)
         except ClientError as error:
             self._holder, self._heads.data = None, rest
             self._answer(error, persist=persist)

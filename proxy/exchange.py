@@ -13,6 +13,7 @@ from enum import Enum, auto
 from .body import Body
 from .chunked import chunk, last_chunk
 from .client import Client
+from .doorkeeper import Question
 from .errors import ClientError, UpstreamError
 from .fields import persistent, trailer_lines, upgrade_asked, upgrade_granted
 from .head import HeadBuffer, RequestHead, ResponseHead, read_response
@@ -93,13 +94,17 @@ class Exchange:
         """Whether the response's final head has been sent to the client."""
         return self._reply is not None
 
-    def begin(self, data: bytes) -> bytes:
+    def begin(self, data: bytes, question: Question | None = None) -> bytes:
         """Start with the bytes behind the head; returns those that belong to no part of it.
 
+        Nothing is sent to an origin before the `question` whether this may be has its answer.
         Raises ClientError if the body is malformed or too large.
         """
         rest = self.client_received(data)
-        self._lease()
+        if question is None:
+            self._lease()
+        else:
+            self._connecting = self._loop.create_task(self._lease_after(question))
         return rest
 
     def client_received(self, data: bytes) -> bytes:
@@ -158,6 +163,14 @@ class Exchange:
             self._kept = None
 
     # The connection to the upstream.
+
+    async def _lease_after(self, question: Question) -> None:
+        refusal = await question.answer()
+        self._connecting = None
+        if refusal is None:
+            self._lease()
+        else:
+            self._client.exchange_failed(refusal, persist=self._may_persist())
 
     def _lease(self) -> None:
         pool = self._listener.pools.choose(self._listener.healthy(self._route))
@@ -344,11 +357,13 @@ class Exchange:
             self._retried = True
             self._lease()
         elif verdict is Verdict.ANSWER:
-            request = self._request
-            persist = self._body.done and persistent(request.version, request.fields)
-            self._client.exchange_failed(error, persist=persist)
+            self._client.exchange_failed(error, persist=self._may_persist())
         else:
             self._client.exchange_aborted()
+
+    def _may_persist(self) -> bool:
+        """Whether another request may follow on the client's connection."""
+        return self._body.done and persistent(self._request.version, self._request.fields)
 
     def _watch(self) -> None:
         """Start the patience anew that fits what is being waited for."""

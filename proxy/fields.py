@@ -62,8 +62,10 @@ class FieldRules:
             response.setdefault("Strict-Transport-Security", f"max-age={route.hsts}")
         dropped = _names(response)
         compress = route.compress and b"content-encoding" not in dropped
+        # The proxy's own password is no origin's business: Grafana would try to log in by it.
+        consumed = {b"authorization"} if route.basic_auth else frozenset()
         return cls(
-            _names(route.request_headers),
+            _names(route.request_headers).union(consumed),
             _lines(route.request_headers),
             dropped,
             _lines(_varying(response) if compress else response),

@@ -16,6 +16,7 @@ from .access_log import AccessLog
 from .admission import Peer
 from .clock import Clock
 from .config import Config, Origin
+from .doorkeeper import Doorkeeper
 from .fair_share import FairShare
 from .findings import Findings
 from .pool import Pools
@@ -72,6 +73,7 @@ class Listener:
         self.pools = Pools(config.timeouts.connect)
         self.tally = tally or Tally.alone()
         self.fair_share = fair_share or FairShare()
+        self.doorkeeper = Doorkeeper()
         self.draining = False
         self.ending = False
         self._findings = findings
@@ -177,6 +179,7 @@ class Listener:
         except TimeoutError:
             self.abort()
         self.pools.close()
+        self.doorkeeper.close()
         self._clock.stop()
 
     def abort(self) -> None:

@@ -10,6 +10,7 @@ import re
 import secrets
 from base64 import b64decode, b64encode
 from dataclasses import dataclass
+from typing import Protocol
 
 import bcrypt
 
@@ -74,7 +75,11 @@ class Bcrypt:
         return bcrypt.checkpw(password[:_BCRYPT_BYTES], self.text)
 
 
-Hash = Scrypt | Bcrypt
+class Hash(Protocol):
+    """The hash of a password."""
+
+    def matches(self, password: bytes) -> bool:
+        """Whether this is the password's hash; takes as long whether it is or not."""
 
 
 def parse(text: str) -> Hash:

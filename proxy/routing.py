@@ -11,6 +11,7 @@ from typing import Self
 from .config import RateLimit
 from .config import Route as WrittenRoute
 from .config import Site as WrittenSite
+from .credentials import Guard
 from .errors import ClientError
 from .fields import FieldRules
 from .health import Check
@@ -21,14 +22,15 @@ from .quotas import Quota
 class Route:
     """Where requests of one path prefix go, with the rules that hold on the way.
 
-    `checks` has one for each origin, or is empty where none are asked for. A `quota` that is
-    inherited from the site is the site's.
+    `checks` has one for each origin, or is empty where none are asked for. A `quota` or `guard`
+    that is inherited from the site is the site's.
     """
 
     config: WrittenRoute
     rules: FieldRules
     checks: tuple[Check, ...]
     quota: Quota | None
+    guard: Guard | None
 
     @classmethod
     def of(
@@ -41,7 +43,10 @@ class Route:
         """
         inherited = above is not None and route.rate_limit is above.config.rate_limit
         quota = above.quota if above and inherited else _quota(route.rate_limit, site + prefix)
-        return cls(route, FieldRules.of(route), Check.of_route(route, site), quota)
+        users = route.basic_auth
+        inherited = above is not None and users is above.config.basic_auth
+        guard = above.guard if above and inherited else users and Guard.of(site, users)
+        return cls(route, FieldRules.of(route), Check.of_route(route, site), quota, guard or None)
 
 
 def _quota(limit: RateLimit | None, name: str) -> Quota | None:

@@ -7,6 +7,7 @@ from typing import Any
 from OpenSSL import SSL
 
 from proxy.config import Config
+from proxy.doorkeeper import Question
 from proxy.exchange import Exchange
 from proxy.findings import Findings
 from proxy.head import HeadBuffer, read_request
@@ -41,7 +42,7 @@ class Scene:
         self.client = ClientOnStage()
         self.rest = b""
 
-    async def asks(self, octets: bytes) -> Exchange:
+    async def asks(self, octets: bytes, *, question: Question | None = None) -> Exchange:
         """The client sends a request's head and what follows it; a connection is opened for it."""
         heads = HeadBuffer(64 * 1024)
         head = heads.take(octets)
@@ -53,7 +54,7 @@ class Scene:
         self.client = ClientOnStage()
         sender = Sender("192.0.2.1", b"7f", trusted=False)
         exchange = Exchange(self.listener, self.client, request, route, sender)
-        self.rest = exchange.begin(heads.data)
+        self.rest = exchange.begin(heads.data, question)
         await settled()
         return exchange
 
