@@ -42,15 +42,16 @@ DIGEST_BYTES = 16
 class Standing:
     """What one worker's connections and requests say of an origin.
 
-    `marked` means that others go first; `reason` is what it was marked for, `since` when. Its pause
-    over, one trial decides: a connection where it was `unreachable`, else a request.
+    `failures`: those since its last answer. `marked` means that others go first; `reason` is why,
+    `since` from when on. Its pause over, one trial decides: a connection where it was
+    `unreachable`, else a request.
     """
 
     __slots__ = (
-        "_failures",
         "_pauses",
         "_tried",
         "_until",
+        "failures",
         "marked",
         "reason",
         "since",
@@ -62,15 +63,10 @@ class Standing:
         self.unreachable = False
         self.reason = ""
         self.since = 0.0
-        self._failures = 0
+        self.failures = 0
         self._pauses = 0
         self._until = 0.0
         self._tried = False
-
-    @property
-    def spotless(self) -> bool:
-        """Whether nothing is held against the origin."""
-        return not self._failures
 
     def failed(self, now: float, reason: str, *, unreachable: bool) -> bool:
         """Count a failure: no connection (`unreachable`), or no answer to a request that was sent.
@@ -78,8 +74,8 @@ class Standing:
         Returns whether the origin is marked by it that was not. What fails during a pause, tried
         for want of a better one, makes the pause no longer.
         """
-        self._failures += 1
-        if now < self._until or not (unreachable or self._failures >= FAILURES):
+        self.failures += 1
+        if now < self._until or not (unreachable or self.failures >= FAILURES):
             return False
         was_marked, self.marked = self.marked, True
         self.unreachable, self.reason = unreachable, reason
@@ -96,7 +92,7 @@ class Standing:
 
     def answered(self, now: float) -> bool:
         """A request was answered; returns whether that lifts the mark."""
-        self._failures = self._pauses = 0
+        self.failures = self._pauses = 0
         return self._lift(now)
 
     def forgotten(self, now: float) -> bool:

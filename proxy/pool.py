@@ -62,9 +62,9 @@ class Pool:
         while self._idle:
             upstream = next(reversed(self._idle))
             idle = now - upstream.idle_since
-            if idle >= FRESH_SECONDS and not repeatable:
+            if not repeatable and idle >= FRESH_SECONDS:
                 return None
-            gone = upstream.transport.is_closing() or idle >= IDLE_SECONDS
+            gone = idle >= IDLE_SECONDS or upstream.transport.is_closing()
             if not gone and (repeatable or silent(upstream.transport)):
                 del self._idle[upstream]
                 self.leased += 1
@@ -93,7 +93,7 @@ class Pool:
 
     def answered(self) -> None:
         """The origin has answered a request."""
-        if not self.standing.spotless and self.standing.answered(_now()):
+        if self.standing.failures and self.standing.answered(_now()):
             self._told(self)
 
     def failed(self, reason: str, *, unreachable: bool = False) -> None:
@@ -184,7 +184,7 @@ class Pools:
         if best is not None:
             self._turn += 1
             best.turn = self._turn
-            if best.standing.marked and not best.standing.unreachable:
+            if self._marked and best.standing.marked and not best.standing.unreachable:
                 best.standing.tried(_now())
         return best
 
