@@ -14,6 +14,7 @@ from .errors import ClientError
 from .fields import persistent
 from .head import HeadBuffer, RequestHead, read_request
 from .listener import LINGER_SECONDS, Listener
+from .proxy_protocol import Endpoints
 
 Respond = Callable[[RequestHead, bool], bytes]
 """(request, is this the last answer?) -> the whole answer. Raises ClientError."""
@@ -21,12 +22,23 @@ _ANYBODY = Peer("", trusted=False)
 
 
 class PlainConnection(asyncio.Protocol):
-    """A client of `respond`. `limited`: it counts against the limits of connections."""
+    """A client of `respond`. `limited`: it counts against the limits of connections.
+
+    `ends`: those that a trusted proxy has announced, in the place of the socket's.
+    """
 
     transport: asyncio.Transport
 
-    def __init__(self, listener: Listener, respond: Respond, *, limited: bool = True) -> None:
+    def __init__(
+        self,
+        listener: Listener,
+        respond: Respond,
+        ends: Endpoints | None = None,
+        *,
+        limited: bool = True,
+    ) -> None:
         self._listener = listener
+        self._ends = ends
         self._respond = respond
         self._limited = limited
         self._loop = asyncio.get_running_loop()
@@ -38,8 +50,8 @@ class PlainConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         if self._limited:
-            address = self.transport.get_extra_info("peername")[0]
-            self._peer = self._listener.meet(address)
+            peer = self._ends or self.transport.get_extra_info("peername")
+            self._peer = self._listener.meet(peer[0] if peer else "127.0.0.1")
         self._listener.joined(self)
         self._wait(self._listener.timeouts.request_head)
         if self._peer.refused:

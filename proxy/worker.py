@@ -28,6 +28,7 @@ from .findings import Findings
 from .listener import Listener
 from .log import Log
 from .plain import PlainConnection
+from .proxy_protocol import Endpoints
 from .redirect import redirecting
 from .routing import Table
 from .seat import QUIET, READY
@@ -160,9 +161,16 @@ async def _open(
     port = doors.https[0].getsockname()[1]
     redirect = redirecting(listener, port, plan.certificates.http_token)
     admin = administering(listener, plan.certificates, plan.tallies)
+
+    def secured(ends: Endpoints | None) -> asyncio.Protocol:
+        return Downstream(listener, ends)
+
+    def plain(ends: Endpoints | None) -> asyncio.Protocol:
+        return PlainConnection(listener, redirect, ends)
+
     behind: list[tuple[Sequence[socket.socket], Callable[[], asyncio.Protocol]]] = [
-        (doors.https, announceable(listener, lambda ends: Downstream(listener, ends))),
-        (doors.http, announceable(listener, lambda _ends: PlainConnection(listener, redirect))),
+        (doors.https, announceable(listener, secured)),
+        (doors.http, announceable(listener, plain)),
         (doors.admin, lambda: PlainConnection(listener, admin, limited=False)),
     ]
     return [

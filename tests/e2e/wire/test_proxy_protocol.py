@@ -38,6 +38,14 @@ def hasty(listening: ScriptedOrigin, front: Front) -> Hopward:
     return front({HOST: listening.url}, trusted_proxies=["127.0.0.1"], timeouts=timeouts)
 
 
+@pytest.fixture(scope="module")
+def limiting(listening: ScriptedOrigin, front: Front) -> Hopward:
+    """A proxy of which each client may take one connection, and ask one question in an hour."""
+    site = {"to": listening.url, "rate_limit": {"requests": 1, "per": "1h"}}
+    limits = {"connections_per_ip": 1}
+    return front({HOST: site}, trusted_proxies=["127.0.0.1"], limits=limits)
+
+
 def announcing(client: str, version: Version) -> bytes:
     return written_header(version, Endpoints(client, 40000, "198.51.100.1", 443))
 
@@ -134,6 +142,35 @@ def ending(client: PlainClient) -> bytes:
     except ConnectionResetError:
         pass
     return said
+
+
+def test_connections_are_counted_by_the_client_that_is_announced(
+    limiting: Hopward, authority: Authority
+) -> None:
+    before = announcing(CLIENT, "v2")
+    assert limiting.http is not None
+    with TLSClient(limiting.https, HOST, cafile=authority.pem, before=before):
+        with TLSClient(limiting.https, HOST, cafile=authority.pem, before=before) as second:
+            assert exchange(second, get(b"/", HOST)).status == 503
+        for client, status in ((CLIENT, 503), ("192.0.2.8", 308)):
+            with PlainClient(limiting.http) as plain:
+                plain.send(announcing(client, "v1"))
+                assert exchange(plain, get(b"/", HOST)).status == status
+
+
+def test_requests_are_counted_by_the_client_that_is_announced(
+    limiting: Hopward, authority: Authority, origin: ScriptedOrigin
+) -> None:
+    for client in ("192.0.2.9", "192.0.2.10"):
+        before = announcing(client, "v2")
+        with TLSClient(limiting.https, HOST, cafile=authority.pem, before=before) as wire:
+            wire.send(get(b"/", HOST))
+            call = origin.accept()
+            call.head()
+            call.send(OK)
+            wire.recv_until(b"ok")
+            assert exchange(wire, get(b"/", HOST)).status == 429
+        call.hang_up()
 
 
 # Port 80.
