@@ -14,7 +14,7 @@ from .answers import error_answer, options_answer
 from .errors import ClientError, UpstreamError
 from .exchange import Exchange
 from .fields import one_hop_less, persistent
-from .head import HeadBuffer, read_request
+from .head import AT_ONCE, HeadBuffer, read_request, unreadable
 from .listener import LINGER_SECONDS, Listener
 from .proxy_protocol import Endpoints
 from .routing import Site
@@ -99,6 +99,7 @@ class Downstream(asyncio.Protocol):
         self._listener.parted(self)
         self._listener.take_leave(self._peer)
         holder, self._holder = self._holder, None
+        self._state = _State.CLOSING
         if holder is not None:
             holder.client_left()
 
@@ -235,13 +236,10 @@ class Downstream(asyncio.Protocol):
     # The requests.
 
     def _greeted(self) -> None:
-        if self._layer.challenged:
-            # It has seen what it came for; a validation request carries no data (RFC 8737 §3).
-            self.close()
-            return
         site = self._listener.table.site(self._layer.server_name)
-        if site is None:
-            # Taken out while the hands were shaken.
+        if site is None or self._layer.challenged:
+            # Taken out while the hands were shaken; or an authority that has seen what it came
+            # for: a validation request carries no data (RFC 8737 §3).
             self.close()
             return
         self._site = site
@@ -292,7 +290,13 @@ class Downstream(asyncio.Protocol):
 
     def _next_request(self, data: bytes) -> None:
         """Begin requests until one is under way or its head is not all there yet."""
+        left = AT_ONCE
         while self._holder is None and self._state is _State.OPEN and self._writable:
+            if not left:
+                self.hold()
+                self._loop.call_soon(self._await_request)
+                return
+            left -= 1
             head = self._take_head(data)
             if head is None:
                 if self._heads.data and not self._head_begun:
@@ -314,10 +318,8 @@ class Downstream(asyncio.Protocol):
         try:
             return self._heads.take(data)
         except ValueError as error:
-            status = {"line": 414, "head": 431}.get(str(error), 400)
-            reason = "malformed" if status == 400 else "too long"
             self._request_id, self._head_only = self._listener.next_request_id(), False
-            self._answer(ClientError(status, f"the request head is {reason}"), persist=False)
+            self._answer(unreadable(error), persist=False)
             return None
 
     def _begin(self, head: bytes, rest: bytes) -> None:

@@ -12,7 +12,7 @@ from .admission import Peer
 from .answers import error_answer
 from .errors import ClientError
 from .fields import persistent
-from .head import HeadBuffer, RequestHead, read_request
+from .head import AT_ONCE, HeadBuffer, RequestHead, read_request, unreadable
 from .listener import LINGER_SECONDS, Listener
 from .proxy_protocol import Endpoints
 
@@ -44,6 +44,7 @@ class PlainConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._heads = HeadBuffer(listener.limits.request_head, skip_blank=True)
         self._ended = False
+        self._full = False
         self._peer = _ANYBODY
         self.deadline = math.inf
 
@@ -59,20 +60,33 @@ class PlainConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         try:
-            while not self._ended and (head := self._heads.take(data)) is not None:
+            for _ in range(AT_ONCE):
+                head = None if self._ended else self._heads.take(data)
+                if head is None:
+                    return
                 data = b""
                 self._answer(read_request(head))
         except ClientError as error:
             self._refuse(error)
         except ValueError as error:
-            status = {"line": 414, "head": 431}.get(str(error), 400)
-            self._refuse(ClientError(status, "the request head is malformed or too long"))
+            self._refuse(unreadable(error))
+        else:
+            self.transport.pause_reading()
+            self._loop.call_soon(self._go_on)
 
     def pause_writing(self) -> None:
+        self._full = True
         self.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        self.transport.resume_reading()
+        self._full = False
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Others have had their turn, or the client has taken what was said."""
+        if not self._full and not self.transport.is_closing():
+            self.transport.resume_reading()
+            self.data_received(b"")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._listener.parted(self)
