@@ -4,9 +4,12 @@ Law: these ask and show; it is `acme_client` that does, beside a running proxy o
 """
 
 import json
+import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from acme_client import LETS_ENCRYPT_STAGING, Entry, Store, inventory
 from acme_client import rehearse as rehearse_at
@@ -15,7 +18,7 @@ from acme_client.catalogue import described
 from acme_client.pair import read_pair
 
 from .config import CertificateFiles, Config
-from .errors import StartError
+from .errors import AS_WHO, StartError
 from .issuing import hosts_of, settings_of
 from .privileges import act_as_owner_of
 
@@ -24,6 +27,7 @@ Say = Callable[[str], None]
 
 def certs(config: Config, *, as_json: bool, say: Say) -> int:
     """Show every certificate that is not the local authority's."""
+    _look_into(config.store)
     entries = [*inventory(Store(config.store), hosts_of(config)), *_own(config)]
     if as_json:
         say(json.dumps(entries, indent=2))
@@ -76,6 +80,17 @@ def _days_left(entry: Entry, now: datetime) -> str:
         return "none yet"
     left = datetime.fromisoformat(entry["not_after"]) - now
     return f"{left.total_seconds() / 86400:.1f}"
+
+
+def _look_into(store: Path) -> None:
+    """Raise StartError where the store cannot be read: nobody's certificates are `none yet`."""
+    try:
+        with suppress(FileNotFoundError):
+            os.listdir(store)
+    except PermissionError as error:
+        raise StartError(f"{store}: {error.strerror}; {AS_WHO}") from error
+    except OSError as error:
+        raise StartError(f"{store}: {error.strerror}") from error
 
 
 def _own(config: Config) -> Iterable[Entry]:

@@ -86,8 +86,11 @@ def _make_room(path: Path) -> None:
         except FileNotFoundError:
             return
         except ConnectionRefusedError:
-            path.unlink()
-            return
+            # So does Linux answer at any other file too.
+            if path.is_socket():
+                path.unlink()
+                return
+            raise OSError(errno.EEXIST, "a file that is no socket stands there") from None
     raise OSError(errno.EADDRINUSE, "another program listens there")
 
 

@@ -33,6 +33,9 @@ class UpstreamError(Exception):
         self.reason = reason
 
 
+AS_WHO = "do it as the user that hopward runs as, or as root"
+
+
 class OperatorError(Exception):
     """What whoever runs hopward can mend: told in one line, never with a traceback."""
 

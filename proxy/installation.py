@@ -160,7 +160,11 @@ def _draft(file: File, log: _Log) -> Path:
     log.make_folder(file.path.parent, file.folder_mode, file.owner)
     draft = file.path.with_name(_hidden(file.path.name, "part"))
     log.drafts.append(draft)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        error.filename = str(file.path)
+        raise
     with open(descriptor, "wb") as writer:
         writer.write(file.content)
         writer.flush()

@@ -11,13 +11,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from .config.file import ConfigError, Loaded, load
-from .errors import OperatorError
+from .errors import AS_WHO, OperatorError
 from .running import Found, find
 
 # Seconds. A reload starts workers, which read every certificate.
 PATIENCE = 60.0
 _PAUSE = 0.05
-_RIGHTS = "do it as the user that hopward runs as, or as root"
 
 Wait = Callable[[float], None]
 
@@ -67,7 +66,8 @@ def _find(file: Path, environ: Mapping[str, str]) -> tuple[Found, Path, Loaded]:
         try:
             found = find(store)
         except OSError as error:
-            looked.append(f"{store} ({(error.strerror or str(error)).lower()}: {_RIGHTS})")
+            who = f": {AS_WHO}" if isinstance(error, PermissionError) else ""
+            looked.append(f"{store} ({(error.strerror or str(error)).lower()}{who})")
             continue
         if found is not None and found.record.local == local:
             return found, store, loaded
@@ -96,7 +96,7 @@ def _ask(pid: int, store: Path) -> None:
     try:
         os.kill(pid, signal.SIGHUP)
     except PermissionError:
-        raise OperatorError(f"no permission to signal process {pid}; {_RIGHTS}") from None
+        raise OperatorError(f"no permission to signal process {pid}; {AS_WHO}") from None
     except ProcessLookupError:
         raise OperatorError(_ended(pid)) from None
 

@@ -78,20 +78,23 @@ class Running:
     def begin(cls, store: Path, file: Path, *, local: bool) -> Self:
         """Be found from now on as the proxy that serves by `file`, with no reload yet.
 
-        To be called once SIGHUP has its answer, for a command may send it at once. Raises OSError
-        where the store cannot be written, and AlreadyRunningError; a proxy can serve all the same,
-        only `hopward reload` will not find it.
+        To be called once SIGHUP has its answer, for a command may send it at once. Raises
+        OperatorError where the store cannot be written, or is another proxy's; a proxy can serve
+        all the same, only `hopward reload` will not find it.
         """
-        files.make_folder(store)
-        descriptor = os.open(store / "running.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        running = cls(store, descriptor, Record(os.path.abspath(file), local))
         try:
-            running._take(_CLAIM)
-            running._write()
-            running._take(_RECORDED)
-        except BaseException:
-            os.close(descriptor)
-            raise
+            files.make_folder(store)
+            lock = os.open(store / "running.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            running = cls(store, lock, Record(os.path.abspath(file), local))
+            try:
+                running._take(_CLAIM)
+                running._write()
+                running._take(_RECORDED)
+            except BaseException:
+                os.close(lock)
+                raise
+        except OSError as error:
+            raise OperatorError(f"{error.filename or store}: {error.strerror or error}") from error
         return running
 
     def reloaded(self, result: Result, error: str | None = None) -> None:

@@ -6,11 +6,12 @@ import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
+from pathlib import Path
 
 import pytest
 
-from proxy.config import Address
-from proxy.doors import name_of, open_doors, show
+from proxy.config import Address, UnixPath
+from proxy.doors import name_of, open_admin_door, open_doors, show
 from proxy.errors import StartError
 
 LOOPBACK, LOOPBACK6 = Address("127.0.0.1", 0), Address("::1", 0)
@@ -108,6 +109,24 @@ def test_an_address_that_is_not_this_machines_is_told() -> None:
     assert why_not(Address("192.0.2.1", 0)) == (
         "cannot listen on 192.0.2.1:0: this machine does not have that address"
     )
+
+
+def test_a_file_in_the_place_of_a_socket_is_told_and_left_alone(tmp_path: Path) -> None:
+    """Linux refuses a connection to it as it does to the socket of a process that is gone."""
+    file = tmp_path / "hopward.yml"
+    file.write_text("sites")
+    with pytest.raises(StartError, match="a file that is no socket stands there"):
+        open_admin_door(UnixPath(file))
+    assert file.read_text() == "sites"
+
+
+def test_a_socket_that_a_killed_process_left_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "admin.sock"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    [door] = open_admin_door(UnixPath(path))
+    with door, socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
 
 
 def test_a_port_can_be_taken_again_at_once() -> None:

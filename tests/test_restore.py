@@ -14,6 +14,7 @@ from proxy.backup import BackupError, back_up, restore
 from proxy.local_ca import LocalAuthority
 from tests.authority import Authority
 from tests.machines import HOST, Machine, with_everything
+from tests.test_running import standing_in
 
 
 @pytest.fixture
@@ -207,6 +208,14 @@ def test_a_store_that_is_served_from_is_left_alone(
         restore(archive, machine.file, force=force)
     assert machine.tree() == before
     serving.release_lock()
+
+
+def test_a_proxy_that_issues_no_certificate_is_running_too(machine: Machine, archive: Path) -> None:
+    with (
+        standing_in(machine.store, machine.file),
+        pytest.raises(BackupError, match="hopward is running"),
+    ):
+        restore(archive, machine.file, force=True)
 
 
 def test_a_configuration_behind_a_link_is_written_where_the_link_leads(

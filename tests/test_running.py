@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from proxy.errors import OperatorError
 from proxy.running import AlreadyRunningError, Record, Running, find
 
 CHECKOUT = Path(__file__).parents[1]
@@ -137,9 +138,9 @@ def test_its_files_are_for_their_owner_alone(store: Path, file: Path) -> None:
     assert store.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_store_that_cannot_be_is_an_oserror(tmp_path: Path, file: Path) -> None:
+def test_a_store_that_cannot_be_is_told(tmp_path: Path, file: Path) -> None:
     (tmp_path / "store").write_text("a file")
-    with pytest.raises(OSError, match="store"):
+    with pytest.raises(OperatorError, match=r"/store: File exists$"):
         Running.begin(tmp_path / "store", file, local=False)
 
 
