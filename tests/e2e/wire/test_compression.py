@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from tests.decoder import Decoder
 from tests.e2e.conftest import Front
 from tests.e2e.wire.client import HOST, Client, Dial
+from tests.e2e.wire.flow import MIB, fill
 from tests.http_client import get
 from tests.message_stream import Head, StreamEndedError
 from tests.programs import Hopward
@@ -19,6 +22,9 @@ CHUNKED = OK + TEXT + b"Transfer-Encoding: chunked\r\n\r\n"
 CONTENT = b"so much of the same thing, " * 1000
 SIZED = OK + TEXT + b"Content-Length: %d\r\n" % len(CONTENT)
 ROUNDS = 20
+ENDLESS = 1024 * MIB
+# What the kernel's buffers of both connections may hold.
+KERNEL = 48 * MIB
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +94,24 @@ def test_half_a_coded_answer_aborts_the_client(
         client.chunk()
     assert not decoder.complete
     assert not client.ending().clean
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_the_origin_waits_for_who_reads_a_coded_answer_slowly(
+    dial: Dial, origin: ScriptedOrigin, coding: bytes
+) -> None:
+    client, call = ask(dial, origin, wanting(coding))
+    call.send(OK + TEXT + b"Content-Length: %d\r\n\r\n" % ENDLESS)
+    client.head()
+    block = random.Random(7).randbytes(MIB)
+    sent = fill(call, block)
+    assert sent < KERNEL
+    decoder, decoded = Decoder(coding), 0
+    while decoded < sent:
+        piece = decoder.decode(client.chunk())
+        assert piece == (block * 2)[decoded % MIB :][: len(piece)]
+        decoded += len(piece)
+    assert decoded == sent
 
 
 def test_a_coded_answer_to_http_1_0_ends_with_its_connection(
