@@ -5,7 +5,7 @@ from .quotas import Quotas
 
 
 class FairShare:
-    """Made before the workers are forked, and kept over reloads."""
+    """Made before the workers are forked, and kept over reloads; an upgrade begins with another."""
 
     def __init__(self) -> None:
         self.quotas = Quotas()

@@ -7,10 +7,12 @@ import socket
 import ssl
 import struct
 import threading
+from base64 import b64encode
 from itertools import count
 from pathlib import Path
 
 import pytest
+from bcrypt import gensalt, hashpw
 
 from tests.authority import Authority
 from tests.e2e.test_tls import finished
@@ -111,6 +113,25 @@ def test_new_rules_hold_for_the_next_request_of_a_connection_that_was_open(
     reloading.reload({HOST: {"to": origin.url, "allow": ["192.0.2.1/32"]}})
     client.send(get(b"/", HOST))
     assert client.message().status == 403
+
+
+def test_a_password_taken_out_opens_no_connection_that_it_had_opened(
+    reloads: Reloads, origin: ScriptedOrigin
+) -> None:
+    def behind(*passwords: bytes) -> dict[str, object]:
+        users = {f"u{n}": hashpw(each, gensalt(4)).decode() for n, each in enumerate(passwords)}
+        return {HOST: {"to": origin.url, "basic_auth": users}}
+
+    reloading = reloads(behind(b"former"))
+    client = reloading.dial()
+    request = get(b"/", HOST, b"Authorization: Basic " + b64encode(b"u0:former"))
+    client.send(request)
+    served(origin)
+    assert client.message().status == 200
+    reloading.reload(behind(b"latter"))
+    client.send(request)
+    assert client.message().status == 401
+    assert not origin.called
 
 
 def test_requests_go_to_the_new_origin_at_once(reloads: Reloads, origin: ScriptedOrigin) -> None:
