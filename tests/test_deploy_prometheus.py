@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -47,3 +48,8 @@ def test_no_alert_is_without_a_case_in_which_it_fires() -> None:
         if check["exp_alerts"]
     }
     assert fired == ALERTS
+
+
+def test_operators_read_what_to_do_about_each_alert() -> None:
+    page = ROOT.joinpath("docs/operations.md").read_text("utf-8")
+    assert set(re.findall(r"\bHopward\w+", page)) == ALERTS
