@@ -58,16 +58,16 @@ class Origin(Listener):
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n" + self.letter)
 
 
-@pytest.fixture
-def pair() -> Iterator[tuple[Origin, Origin]]:
+@pytest.fixture(scope="module")
+def both() -> Iterator[tuple[Origin, Origin]]:
     with Origin(b"a") as first, Origin(b"b") as second:
         yield first, second
 
 
-@pytest.fixture
-def proxy(pair: tuple[Origin, Origin], front: Front) -> Hopward:
+@pytest.fixture(scope="module")
+def running(both: tuple[Origin, Origin], front: Front) -> Hopward:
     health = {"path": "/health", "every": EVERY}
-    urls = [origin.url for origin in pair]
+    urls = [origin.url for origin in both]
     return front(
         {
             CHECKED: {"to": urls, "health": health},
@@ -78,21 +78,60 @@ def proxy(pair: tuple[Origin, Origin], front: Front) -> Hopward:
     )
 
 
+class Word:
+    """What the proxy says of its upstreams, from when this was made."""
+
+    def __init__(self, proxy: Hopward) -> None:
+        self._proxy = proxy
+        self._begin = len(proxy.stderr_text())
+
+    def of(self, event: str, site: str = CHECKED) -> dict[str, Any]:
+        """The next line about a site, waited for."""
+        return wait_for(lambda: self.all(event, site=site), what=f"{event} of {site}")[0]
+
+    def all(self, *names: str, site: str = CHECKED) -> list[dict[str, Any]]:
+        """Every line about a site so far."""
+        text = self._proxy.stderr_text()[self._begin :]
+        lines = [json.loads(line) for line in text.splitlines() if line.endswith("}")]
+        return [line for line in lines if line["event"] in names and site in line["sites"]]
+
+
 @pytest.fixture
-def dial(proxy: Hopward, authority: Authority) -> Iterator[Dial]:
+def word(running: Hopward) -> Word:
+    return Word(running)
+
+
+@pytest.fixture
+def pair(
+    both: tuple[Origin, Origin], running: Hopward, word: Word
+) -> Iterator[tuple[Origin, Origin]]:
+    """The origins, which are well again for the next test."""
+    yield both
+    for origin in both:
+        origin.status = 200
+        origin.checks.clear()
+    sites = [(CHECKED, both[0]), (CHECKED, both[1]), (ALONE, both[0])]
+    wait_for(lambda: not any(_ill(word, *each) for each in sites), what="two well origins")
+
+
+def _ill(word: Word, site: str, origin: Origin) -> bool:
+    told = [
+        line
+        for line in word.all("upstream-up", "upstream-down", site=site)
+        if line["origin"] == origin.url
+    ]
+    return bool(told) and told[-1]["event"] == "upstream-down"
+
+
+@pytest.fixture
+def dial(running: Hopward, authority: Authority) -> Iterator[Dial]:
     with ExitStack() as connections:
 
         def connect(host: str = CHECKED) -> Client:
-            wire = TLSClient(proxy.https, host, cafile=authority.pem)
+            wire = TLSClient(running.https, host, cafile=authority.pem)
             return Client(connections.enter_context(wire))
 
         yield connect
-
-
-def events(proxy: Hopward, *names: str, site: str = CHECKED) -> list[dict[str, Any]]:
-    """What the proxy said of the upstreams of a site."""
-    lines = [json.loads(line) for line in proxy.stderr_text().splitlines() if line[:1] == "{"]
-    return [line for line in lines if line["event"] in names and site in line["sites"]]
 
 
 def answers(dial: Dial, host: str = CHECKED, requests: int = 12) -> set[bytes]:
@@ -110,41 +149,42 @@ def _answer(client: Client, host: str) -> bytes:
 
 
 def test_an_origin_that_its_checks_find_ill_gets_no_requests_from_any_worker(
-    proxy: Hopward, dial: Dial, pair: tuple[Origin, Origin]
+    word: Word, dial: Dial, pair: tuple[Origin, Origin]
 ) -> None:
     assert answers(dial) == {b"a", b"b"}
     pair[0].status = 503
-    wait_for(lambda: events(proxy, "upstream-down"), what="word of an ill origin")
+    word.of("upstream-down")
     before = pair[0].requests
     assert answers(dial) == {b"b"}
     assert pair[0].requests == before
     pair[0].status = 204
-    wait_for(lambda: events(proxy, "upstream-up"), what="word of a well origin")
+    word.of("upstream-up")
     assert answers(dial) == {b"a", b"b"}
 
 
 def test_where_checks_find_no_origin_well_the_answer_is_503(
-    proxy: Hopward, dial: Dial, pair: tuple[Origin, Origin]
+    word: Word, dial: Dial, pair: tuple[Origin, Origin]
 ) -> None:
     assert answers(dial, ALONE, 1) == {b"a"}
     pair[0].status = 500
-    wait_for(lambda: events(proxy, "upstream-down", site=ALONE), what="word of an ill origin")
+    word.of("upstream-down", ALONE)
     assert answers(dial, ALONE) == {b"503"}
     pair[0].status = 200
-    wait_for(lambda: events(proxy, "upstream-up", site=ALONE), what="word of a well origin")
+    word.of("upstream-up", ALONE)
     assert answers(dial, ALONE) == {b"a"}
 
 
 def test_word_of_an_origin_comes_once_however_many_workers_there_are(
-    proxy: Hopward, pair: tuple[Origin, Origin]
+    word: Word, pair: tuple[Origin, Origin]
 ) -> None:
     pair[1].status = 503
-    wait_for(lambda: events(proxy, "upstream-down"), what="word of an ill origin")
+    word.of("upstream-down")
     pair[1].status = 200
-    wait_for(lambda: events(proxy, "upstream-up"), what="word of a well origin")
+    word.of("upstream-up")
     told = [
         {key: value for key, value in line.items() if key != "time"}
-        for line in events(proxy, "upstream-down", "upstream-up")
+        for line in word.all("upstream-down", "upstream-up")
+        if line["origin"] == pair[1].url
     ]
     about = {"sites": [CHECKED], "origin": pair[1].url, "seen_by": "checks"}
     assert told == [
@@ -154,7 +194,7 @@ def test_word_of_an_origin_comes_once_however_many_workers_there_are(
 
 
 def test_a_check_is_a_clients_request_in_all_but_its_sender(
-    proxy: Hopward, pair: tuple[Origin, Origin]
+    pair: tuple[Origin, Origin],
 ) -> None:
     wait_for(lambda: pair[1].checks, what="a check")
     check = pair[1].checks[0]
@@ -164,13 +204,28 @@ def test_a_check_is_a_clients_request_in_all_but_its_sender(
 
 
 def test_another_worker_takes_the_checks_over_from_one_that_dies(
-    proxy: Hopward, pair: tuple[Origin, Origin]
+    running: Hopward, pair: tuple[Origin, Origin]
 ) -> None:
     wait_for(lambda: pair[1].checks, what="a check")
-    for worker in proxy.workers():
+    for worker in running.workers():
         os.kill(worker, signal.SIGKILL)
         pair[1].checks.clear()
         wait_for(lambda: len(pair[1].checks) > 2, what="further checks")
+
+
+def test_what_checks_found_is_known_after_a_reload(
+    running: Hopward, word: Word, dial: Dial, pair: tuple[Origin, Origin]
+) -> None:
+    """Nobody is sent to an origin that was ill a moment ago."""
+    pair[0].status = 503
+    word.of("upstream-down", ALONE)
+    before = pair[0].requests
+    running.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: running.says('"reloaded"'), what="the reload")
+    assert answers(dial, ALONE) == {b"503"}
+    assert pair[0].requests == before
+    pair[0].checks.clear()
+    wait_for(lambda: pair[0].checks, what="the checks of the new workers")
 
 
 def test_a_tunnel_outlives_the_health_of_its_origin(front: Front, authority: Authority) -> None:
@@ -190,14 +245,13 @@ def test_a_tunnel_outlives_the_health_of_its_origin(front: Front, authority: Aut
     with Listener(serve) as origin:
         url = f"http://127.0.0.1:{origin.port}"
         proxy = front({ALONE: {"to": url, "health": {"path": "/", "every": EVERY}}})
+        word = Word(proxy)
         with TLSClient(proxy.https, ALONE, cafile=authority.pem) as wire:
             client = Client(wire)
             client.send(get(b"/", ALONE, b"Connection: upgrade", b"Upgrade: echo"))
             client.until(b"\r\n\r\n")
             ill[0] = True
-            wait_for(
-                lambda: events(proxy, "upstream-down", site=ALONE), what="word of an ill origin"
-            )
+            word.of("upstream-down", ALONE)
             client.send(b"still here")
             assert client.exactly(10) == b"still here"
 
@@ -206,13 +260,11 @@ def test_a_tunnel_outlives_the_health_of_its_origin(front: Front, authority: Aut
 
 
 def test_word_of_an_origin_that_cannot_be_reached_names_the_sites_it_is_needed_for(
-    proxy: Hopward, dial: Dial
+    word: Word, dial: Dial
 ) -> None:
     assert answers(dial, ELSEWHERE, 1) == {b"502"}
-    told = wait_for(
-        lambda: events(proxy, "upstream-down", site=ELSEWHERE), what="word of a dead origin"
-    )
-    assert (told[0]["sites"], told[0]["reason"], told[0]["seen_by"]) == (
+    told = word.of("upstream-down", ELSEWHERE)
+    assert (told["sites"], told["reason"], told["seen_by"]) == (
         [ELSEWHERE], "refused", "requests",
     )  # fmt: skip
 
