@@ -205,7 +205,7 @@ def _restore(options: Namespace) -> int:
 def _import(options: Namespace) -> int:
     from acme_client import Store
 
-    from .issuing import hosts_of
+    from .automatic import hosts_of
     from .takeover import take_over
 
     config = _config(options)
@@ -223,8 +223,8 @@ def _completion(options: Namespace) -> int:
 
 def _hosts(options: Namespace) -> int:
     """For the completion of HOST, which is no place for errors."""
+    from .automatic import hosts_of
     from .config.file import ConfigError
-    from .issuing import hosts_of
 
     try:
         print("\n".join(hosts_of(_config(options))))

@@ -17,9 +17,9 @@ from acme_client import renew_now as renew_at
 from acme_client.catalogue import described
 from acme_client.pair import read_pair
 
+from .automatic import hosts_of, settings_of
 from .config import CertificateFiles, Config
 from .errors import AS_WHO, StartError
-from .issuing import hosts_of, settings_of
 from .privileges import act_as_owner_of
 
 Say = Callable[[str], None]

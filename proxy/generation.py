@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from . import issuing, worker
+from .automatic import hosts_of
 from .bulletin import Bulletin
 from .certificates import Certificates
 from .config import Config, local_names
@@ -102,7 +103,7 @@ def prepare(config: Config, common: Common, former: Generation | None) -> Genera
 
 
 def _issuer_seat(plan: Plan, common: Common, former: Generation | None) -> Seat | None:
-    if not issuing.hosts_of(plan.config):
+    if not hosts_of(plan.config):
         return None
     if former is not None and issuing.alike(former.plan.config, plan.config):
         return former.issuer

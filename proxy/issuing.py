@@ -13,9 +13,10 @@ from functools import partial
 from itertools import product
 from typing import Any
 
-from acme_client import Eab, Event, Keeper, Settings, Store, Tell
+from acme_client import Event, Keeper, Store, Tell
 
 from .alerts import Alerts
+from .automatic import hosts_of, settings_of
 from .config import Config
 from .log import Log
 from .tally import Key, Series, Tally
@@ -23,28 +24,6 @@ from .tally import Key, Series, Tally
 # Traffic goes first when both want the same core.
 _NICENESS = 5
 RESULTS = ("success", "failure")
-
-
-def hosts_of(config: Config) -> list[str]:
-    """The hosts whose certificates are issued automatically."""
-    return [name for name, site in config.sites.items() if site.tls == "acme"]
-
-
-def settings_of(config: Config) -> Settings:
-    """What the configuration says of certificate authorities."""
-    acme = config.acme
-    by_hook = ("dns-01",) if acme.dns_hook else ()
-    return Settings(
-        directory=acme.directory,
-        email=acme.email,
-        ca_bundle=acme.ca_bundle,
-        challenges=(*acme.challenges, *by_hook),
-        profile=acme.profile,
-        key_type=acme.key_type,
-        eab=None if acme.eab is None else Eab(acme.eab.key_id, acme.eab.hmac_key),
-        fallback=acme.fallback,
-        dns_hook=acme.dns_hook,
-    )
 
 
 def alike(one: Config, other: Config) -> bool:
