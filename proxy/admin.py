@@ -1,23 +1,40 @@
 """What the admin listener answers: whether all is well, and figures for Prometheus."""
 
-from collections.abc import Callable, Iterable
+import mmap
+import platform
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
 
+from . import VERSION
 from .answers import content_answer
 from .certificates import Certificates
 from .errors import ClientError
+from .exposition import CONTENT_TYPE, Exposition, Figure
 from .head import RequestHead
+from .health import OriginState
 from .listener import Listener
+from .metrics import (
+    BUILD,
+    CERTIFICATE_DANGERS,
+    CERTIFICATE_ENDS,
+    OVERFLOWS,
+    RESIDENT_BYTES,
+    UPSTREAM_HEALTHY,
+)
 from .plain import Respond
 from .tally import Tallies
+from .watch import Watch
 
 _TEXT = b"text/plain; charset=utf-8"
-# Prometheus' text format, 0.0.4.
-_METRICS = b"text/plain; version=0.0.4; charset=utf-8"
 
 
-def administering(listener: Listener, certificates: Certificates, tallies: Tallies) -> Respond:
+def administering(
+    listener: Listener, certificates: Certificates, tallies: Tallies, watch: Watch
+) -> Respond:
     """Answer /health and /metrics."""
+    exposition = Exposition()
 
     def health() -> tuple[int, bytes, str]:
         troubles = certificates.troubles(datetime.now(UTC))
@@ -28,7 +45,9 @@ def administering(listener: Listener, certificates: Certificates, tallies: Talli
         )
 
     def metrics() -> tuple[int, bytes, str]:
-        return 200, _METRICS, "".join(_lines(certificates, tallies))
+        counted = _with_origins(tallies.read(), watch.states())
+        figures = chain(counted, _of_certificates(certificates), _of_processes(tallies))
+        return 200, CONTENT_TYPE, exposition.text(figures)
 
     pages: dict[bytes, Callable[[], tuple[int, bytes, str]]] = {
         b"/health": health,
@@ -52,19 +71,39 @@ def administering(listener: Listener, certificates: Certificates, tallies: Talli
     return respond
 
 
-def _lines(certificates: Certificates, tallies: Tallies) -> Iterable[str]:
-    yield "# HELP hopward_certificate_not_after_seconds When a certificate ends, in Unix time.\n"
-    yield "# TYPE hopward_certificate_not_after_seconds gauge\n"
+def _with_origins(counted: Iterable[Figure], states: Iterable[OriginState]) -> Iterator[Figure]:
+    """What was counted, and how the origins fare: of what two say, the worse."""
+    healthy = {
+        UPSTREAM_HEALTHY.series(state.site, str(state.origin)): int(state.healthy)
+        for state in states
+    }
+    for series, values in counted:
+        if series.key[0] == UPSTREAM_HEALTHY.name:
+            healthy[series] = min(values[0], healthy.get(series, 1))
+        else:
+            yield series, values
+    yield from ((series, [value]) for series, value in healthy.items())
+
+
+def _of_certificates(certificates: Certificates) -> Iterator[Figure]:
     for host, not_after in certificates.ends():
-        name = f'hopward_certificate_not_after_seconds{{host="{host}"}}'
-        yield f"{name} {not_after.timestamp():.0f}\n"
-    yield "# HELP hopward_certificate_in_danger 1 while people are alerted of it.\n"
-    yield "# TYPE hopward_certificate_in_danger gauge\n"
+        yield CERTIFICATE_ENDS.series(host), [int(not_after.timestamp())]
     for host, in_danger in certificates.dangers():
-        yield f'hopward_certificate_in_danger{{host="{host}"}} {int(in_danger)}\n'
-    yield "# HELP hopward_certificate_renewals_total Attempts to get or renew a certificate.\n"
-    yield "# TYPE hopward_certificate_renewals_total counter\n"
-    for series, [count] in tallies.read().items():
-        _, host, result = series.key
-        name = f'hopward_certificate_renewals_total{{host="{host}",result="{result}"}}'
-        yield f"{name} {count}\n"
+        yield CERTIFICATE_DANGERS.series(host), [int(in_danger)]
+
+
+def _of_processes(tallies: Tallies) -> Iterator[Figure]:
+    yield OVERFLOWS.series(), [tallies.overflows]
+    yield BUILD.series(VERSION, platform.python_version()), [1]
+    resident = [memory for tally in tallies if (memory := _resident(tally.pid))]
+    if resident:
+        yield RESIDENT_BYTES.series(), [sum(resident)]
+
+
+def _resident(pid: int) -> int:
+    """The bytes in memory of a process; 0 where there is none, or nobody tells."""
+    try:
+        pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
+    except OSError:
+        return 0
+    return int(pages) * mmap.PAGESIZE

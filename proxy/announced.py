@@ -30,6 +30,7 @@ def announceable(listener: Listener, serve: Serve) -> Callable[[], asyncio.Proto
 class AnnouncedConnection(asyncio.Protocol):
     """Waits for a trusted peer's header, and hands the connection on."""
 
+    kind = "announced"
     transport: asyncio.Transport
 
     def __init__(self, listener: Listener, serve: Serve) -> None:

@@ -87,6 +87,11 @@ def content_answer(
     return answer + (b"" if bodiless else content)
 
 
+def status_of(answer: bytes) -> int:
+    """The status of one of these answers."""
+    return int(answer[9:12])
+
+
 def _answer(status: str, lines: bytes, date: bytes, *, close: bool) -> bytes:
     connection = b"Connection: close\r\n" if close else b""
     return b"HTTP/1.1 %b\r\nDate: %b\r\n%b%b\r\n" % (

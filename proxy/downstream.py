@@ -9,8 +9,9 @@ import math
 from enum import Enum, auto
 from typing import cast
 
+from .account import Account
 from .admission import Peer, route_of, sender_of
-from .answers import error_answer, options_answer
+from .answers import options_answer
 from .errors import ClientError, UpstreamError
 from .exchange import Exchange
 from .fields import one_hop_less, persistent
@@ -43,6 +44,8 @@ class Downstream(asyncio.Protocol):
     """
 
     transport: asyncio.Transport
+    kind = "https"
+    _account: Account
     _layer: RecordLayer
     _peer: Peer
     _site: Site
@@ -54,9 +57,6 @@ class Downstream(asyncio.Protocol):
         self._heads = HeadBuffer(listener.limits.request_head, skip_blank=True)
         self._state = _State.HANDSHAKE
         self._holder: Exchange | Tunnel | None = None
-        self._request_id = b""
-        self._head_only = False
-        self._head_begun = False
         self._client_done = False
         self._writable = True
         self._held = False
@@ -70,6 +70,7 @@ class Downstream(asyncio.Protocol):
         peer = self._ends or self.transport.get_extra_info("peername")
         address = peer[0] if peer else "127.0.0.1"
         self._peer = self._listener.meet(address)
+        self._account = Account(self._listener, self._peer.address)
         self._layer = self._listener.record_layer(self.transport)
         self._listener.joined(self)
         self._wait(self._listener.timeouts.handshake)
@@ -77,7 +78,8 @@ class Downstream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             plain = self._layer.receive(data)
-        except HandshakeError:
+        except HandshakeError as error:
+            self._account.handshake_failed(error.reason)
             self._close_transport()
             return
         except ConnectionError:
@@ -98,6 +100,7 @@ class Downstream(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._listener.parted(self)
         self._listener.take_leave(self._peer)
+        self._account.client_left()
         holder, self._holder = self._holder, None
         self._state = _State.CLOSING
         if holder is not None:
@@ -130,6 +133,7 @@ class Downstream(asyncio.Protocol):
             self._unsent = self.unsent()
             self._wait(self._listener.timeouts.response_body)
         else:
+            self._account.handshake_failed("timeout")
             self.abort()
 
     def drain(self) -> None:
@@ -148,6 +152,7 @@ class Downstream(asyncio.Protocol):
     # From the exchange and the tunnel.
 
     def send(self, data: bytes) -> None:
+        self._account.sent += len(data)
         self._layer.send(data)
 
     def endpoints(self) -> Endpoints | None:
@@ -175,8 +180,8 @@ class Downstream(asyncio.Protocol):
 
     def exchange_ended(self, *, persist: bool) -> None:
         holder, self._holder = self._holder, None
-        unread = isinstance(holder, Exchange) and not holder.request_complete
-        if unread:
+        self._account.exchange_ended()
+        if isinstance(holder, Exchange) and not holder.request_complete:
             self._linger()
         elif not persist:
             self.close()
@@ -194,12 +199,10 @@ class Downstream(asyncio.Protocol):
         self.abort()
 
     def exchange_switched(self, upstream: Upstream, early: bytes, protocols: list[bytes]) -> None:
-        self._holder = tunnel = Tunnel(
-            self,
-            upstream,
-            websocket=protocols == [b"websocket"],
-            idle=self._listener.timeouts.websocket_idle,
-        )
+        websocket = protocols == [b"websocket"]
+        self._account.exchange_switched(websocket=websocket)
+        idle = self._listener.timeouts.websocket_idle
+        self._holder = tunnel = Tunnel(self, upstream, websocket=websocket, idle=idle)
         ahead, self._heads.data = self._heads.data, b""
         self.release()
         if not self._writable:
@@ -230,12 +233,14 @@ class Downstream(asyncio.Protocol):
         self._wait(LINGER_SECONDS)
 
     def abort(self) -> None:
+        self._account.aborted()
         self._state = _State.CLOSING
         reset(self.transport)
 
     # The requests.
 
     def _greeted(self) -> None:
+        self._account.greeted(self._layer.session)
         site = self._listener.table.site(self._layer.server_name)
         if site is None or self._layer.challenged:
             # Taken out while the hands were shaken; or an authority that has seen what it came
@@ -243,6 +248,7 @@ class Downstream(asyncio.Protocol):
             self.close()
             return
         self._site = site
+        self._account.site = site.name
         # The session tickets, if nothing is sent before.
         self._listener.soon(self._layer.flush)
         self._state = _State.OPEN
@@ -252,6 +258,7 @@ class Downstream(asyncio.Protocol):
         if isinstance(self._holder, Exchange):
             self._more_of_request(self._holder, data)
         elif self._holder is not None:
+            self._account.received += len(data)
             self._holder.client_received(data)
         elif self._state is _State.OPEN:
             if self._writable:
@@ -282,7 +289,6 @@ class Downstream(asyncio.Protocol):
         if self._listener.ending and not self._heads.data:
             self.close()
             return
-        self._head_begun = False
         self._wait(self._listener.timeouts.keepalive)
         self.release()
         if self._heads.data:
@@ -299,17 +305,16 @@ class Downstream(asyncio.Protocol):
             left -= 1
             head = self._take_head(data)
             if head is None:
-                if self._heads.data and not self._head_begun:
-                    self._head_begun = True
+                if self._heads.data and self._account.head_begun():
                     self._wait(self._listener.timeouts.request_head)
                 return
-            data, self._head_begun = b"", False
+            data = b""
             rest, self._heads.data = self._heads.data, b""
             self._begin(head, rest)
 
     def _request_expired(self) -> None:
-        self._request_id, self._head_only = self._listener.next_request_id(), False
         if self._heads.data:
+            self._account.begin()
             self._answer(ClientError(408, "the request head did not come in time"), persist=False)
         else:
             self.close()
@@ -318,34 +323,35 @@ class Downstream(asyncio.Protocol):
         try:
             return self._heads.take(data)
         except ValueError as error:
-            self._request_id, self._head_only = self._listener.next_request_id(), False
+            self._account.begin()
             self._answer(unreadable(error), persist=False)
             return None
 
     def _begin(self, head: bytes, rest: bytes) -> None:
         """Start the exchange for one head, or answer it here."""
-        self._request_id = self._listener.next_request_id()
-        self._head_only = False
+        listener, account = self._listener, self._account
+        account.begin()
         self.deadline = math.inf
         persist = False
         try:
-            request = read_request(head)
-            self._head_only = request.method == b"HEAD"
+            request = account.asked = read_request(head)
             persist = request.framing.length == 0 and persistent(request.version, request.fields)
-            listener, peer = self._listener, self._peer
-            sender = sender_of(peer, request.fields, self._request_id, listener.trusted_proxies)
-            self._request_id = sender.request_id
-            quotas = listener.fair_share.quotas
-            route = route_of(request, sender, peer, self._site, listener.table, quotas)
+            trusted, quotas = listener.trusted_proxies, listener.fair_share.quotas
+            sender = sender_of(self._peer, request.fields, account.request_id, trusted)
+            account.sender, account.request_id = sender, sender.request_id
+            route = route_of(request, sender, self._peer, self._site, listener.table, quotas)
             if route is None:
                 self._heads.data = rest
                 close = not self._persists(persist)
-                self._say(options_answer(date=listener.date, close=close), persist=persist)
+                self.send(options_answer(date=listener.date, close=close))
+                account.end(200)
+                self._go_on(persist=persist)
             else:
                 guard = route.guard
                 question = listener.doorkeeper.ask(guard, request.fields) if guard else None
                 request = one_hop_less(request)
-                self._holder = exchange = Exchange(listener, self, request, route, sender)
+                exchange = Exchange(listener, self, request, route, sender)
+                self._holder = account.exchange = exchange
                 self._heads.data = exchange.begin(rest, question)
         except ClientError as error:
             self._holder, self._heads.data = None, rest
@@ -356,21 +362,15 @@ class Downstream(asyncio.Protocol):
     def _answer(self, error: ClientError | UpstreamError, *, persist: bool) -> None:
         """Answer with an error."""
         persist = persist and not self._peer.refused
-        answer = error_answer(
-            error,
-            request_id=self._request_id,
-            date=self._listener.date,
-            close=not self._persists(persist),
-            bodiless=self._head_only,
-        )
-        self._say(answer, persist=persist)
+        self.send(self._account.answer(error, close=not self._persists(persist)))
+        self._account.end(error.status, error)
+        self._go_on(persist=persist)
 
     def _persists(self, persist: bool) -> bool:
         return persist and not self._listener.draining
 
-    def _say(self, answer: bytes, *, persist: bool) -> None:
-        """Send an answer of the proxy's own; unless the connection persists, it is the last."""
-        self.send(answer)
+    def _go_on(self, *, persist: bool) -> None:
+        """After an answer of the proxy's own: unless the connection persists, it was the last."""
         if not self._persists(persist):
             self._linger()
 
@@ -384,6 +384,7 @@ class Downstream(asyncio.Protocol):
         if isinstance(self._holder, Tunnel):
             self._holder.client_ended()
             return
+        self._account.client_left()
         exchange, self._holder = self._holder, None
         if exchange is not None:
             exchange.client_left()

@@ -8,20 +8,22 @@ on totals: each byte that passes starts the patience anew (`_watch`).
 """
 
 import asyncio
+import time
 from enum import Enum, auto
 
 from .body import Body
-from .chunked import chunk, last_chunk
 from .client import Client
+from .config import Origin
 from .doorkeeper import Question
 from .errors import ClientError, UpstreamError
-from .fields import persistent, trailer_lines, upgrade_asked, upgrade_granted
+from .fields import persistent, upgrade_asked, upgrade_granted
 from .head import HeadBuffer, RequestHead, ResponseHead, read_response
 from .hop import (
     Sender,
     interim_head,
     request_after_host,
     request_line,
+    request_piece,
     switching_head,
 )
 from .listener import Listener
@@ -56,7 +58,11 @@ VERDICTS = {
 
 
 class Exchange:
-    """One request on its way to an origin, and the response on its way back."""
+    """One request on its way to an origin, and the response on its way back.
+
+    For its account: the `origin` asked last; `status` of the response sent on, 0 before, and when it
+    was `answered_at` (perf_counter_ns), where a log is kept; `received` content; all `failures`.
+    """
 
     def __init__(
         self, listener: Listener, client: Client, request: RequestHead, route: Route, sender: Sender
@@ -79,6 +85,9 @@ class Exchange:
         self._response_heads = HeadBuffer(listener.limits.response_head)
         self._reply: Reply | None = None
         self._unsent = -1
+        self.origin: Origin | None = None
+        self.status = self.answered_at = self.received = 0
+        self.failures: tuple[str, ...] = ()
         # Until the origin says go on, the client owes no body (RFC 9110 §10.1.1).
         self._waits = request.version == b"1.1" and bool(request.fields.values(b"expect"))
 
@@ -112,7 +121,9 @@ class Exchange:
         if self._body.done or not data:
             return data
         self._waits = False
-        piece = self._request_piece(data)
+        dropped = self._route.rules.request_dropped
+        piece, size = request_piece(self._body, data, self._request.fields, dropped)
+        self.received += size
         self._keep(piece)
         if self._upstream is not None:
             self._upstream.transport.write(piece)
@@ -136,19 +147,6 @@ class Exchange:
         if self._upstream is not None:
             self._upstream.transport.resume_reading()
             self._watch()
-
-    def _request_piece(self, data: bytes) -> bytes:
-        try:
-            payload = self._body.read(data)
-        except ValueError as error:
-            raise ClientError(400, "the request body is malformed") from error
-        if not self._body.chunked:
-            return payload
-        piece = chunk(payload) if payload else b""
-        if self._body.done:
-            dropped = self._route.rules.request_dropped
-            piece += last_chunk(trailer_lines(self._body.trailers, self._request.fields, dropped))
-        return piece
 
     def _keep(self, piece: bytes) -> None:
         """Remember what may have to be sent again; while nobody takes it, read no further."""
@@ -177,6 +175,7 @@ class Exchange:
         if pool is None:
             self._failed(UpstreamError(503, "unhealthy"))
             return
+        self.origin = pool.origin
         repeatable = self._request.method in IDEMPOTENT and self._kept is not None
         upstream = None if self._retried else pool.lease(repeatable=repeatable)
         if upstream is not None:
@@ -197,7 +196,9 @@ class Exchange:
                     self._connecting = None
                     self._failed(error)
                     return
+                self.failures += (error.reason,)
                 pool = following
+                self.origin = pool.origin
                 tried.append(pool.origin)
             else:
                 self._connecting = None
@@ -298,6 +299,7 @@ class Exchange:
         upstream = self._upstream
         assert upstream is not None
         protocols = response.fields.elements(b"upgrade")
+        self.status = 101
         upstream.answered()
         self._client.send(switching_head(response))
         self._upstream = None
@@ -314,6 +316,9 @@ class Exchange:
         )
         piece = reply.head + reply.read(rest)
         self._reply = reply
+        self.status = response.status
+        if self._listener.access_log is not None:
+            self.answered_at = time.perf_counter_ns()
         assert self._upstream is not None
         self._upstream.answered()
         self._pass_on(reply, piece)
@@ -353,6 +358,7 @@ class Exchange:
                 upstream.failed(error.reason)
             upstream.close()
         verdict = VERDICTS[self._reply is not None, repeatable]
+        self.failures += ("stale" if verdict is Verdict.RETRY_ONCE else error.reason,)
         if verdict is Verdict.RETRY_ONCE:
             self._retried = True
             self._lease()

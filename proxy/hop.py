@@ -1,4 +1,4 @@
-"""A head as it goes on to the next hop (RFC 9110 §7.6). Pure.
+"""A head as it goes on to the next hop (RFC 9110 §7.6), and a request's body. Pure.
 
 Law: framing and connection fields are always written here, for this hop, and never copied.
 """
@@ -6,6 +6,9 @@ Law: framing and connection fields are always written here, for this hop, and ne
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from .body import Body
+from .chunked import chunk, last_chunk
+from .errors import ClientError
 from .fields import (
     FieldRules,
     end_to_end,
@@ -14,6 +17,7 @@ from .fields import (
     response_lines,
     sender_lines,
     trailer_announcement,
+    trailer_lines,
 )
 from .head import Fields, RequestHead, ResponseHead, remembered
 
@@ -46,6 +50,26 @@ def request_after_host(
     )
     said = sender_lines(sender.address, sender.request_id, rules.request_dropped)
     return b"\r\n%b%b%b\r\n" % (before, said, behind)
+
+
+def request_piece(
+    body: Body, data: bytes, fields: Fields, dropped: frozenset[bytes]
+) -> tuple[bytes, int]:
+    """What `data` of a request's body becomes for the next hop, and how much content it holds.
+
+    `fields` are the request's, `dropped` those that its route drops, of trailers too. Raises
+    ClientError where the body is malformed or too large.
+    """
+    try:
+        payload = body.read(data)
+    except ValueError as error:
+        raise ClientError(400, "the request body is malformed") from error
+    if not body.chunked:
+        return payload, len(payload)
+    piece = chunk(payload) if payload else b""
+    if body.done:
+        piece += last_chunk(trailer_lines(body.trailers, fields, dropped))
+    return piece, len(payload)
 
 
 @remembered

@@ -19,11 +19,11 @@ from .alerts import Alerts
 from .automatic import hosts_of, settings_of
 from .config import Config
 from .log import Log
-from .tally import Key, Series, Tally
+from .metrics import RENEWALS, RESULTS
+from .tally import Tally
 
 # Traffic goes first when both want the same core.
 _NICENESS = 5
-RESULTS = ("success", "failure")
 
 
 def alike(one: Config, other: Config) -> bool:
@@ -46,16 +46,12 @@ def run(config: Config, log: Log, tally: Tally, *, ready: int, lifeline: int) ->
     os.write(ready, b"R")
     store, hosts = Store(config.store), hosts_of(config)
     for host, result in product(hosts, RESULTS):
-        tally.place(Series(_renewals(host, result)))
+        tally.place(RENEWALS.series(host, result))
     alerts = Alerts.configured(config.alerts, config.store, log)
     alerts.follow(store, hosts)
     alerts.start()
     Keeper(settings_of(config), store, hosts, stop=stop, tell=_teller(log, alerts, tally)).run()
     alerts.close()
-
-
-def _renewals(host: str, result: str) -> Key:
-    return "hopward_certificate_renewals_total", host, result
 
 
 def _await_end(lifeline: int, stop: threading.Event) -> None:
@@ -71,7 +67,7 @@ def _teller(log: Log, alerts: Alerts, tally: Tally) -> Tell:
         say = log.warning if "error" in details else log.info
         say(event, host=host, **details)
         if event in results:
-            tally.add(_renewals(host, results[Event(event)]))
+            tally.add((RENEWALS.name, host, results[Event(event)]))
         alerts.tell(event, host, details)
 
     return tell

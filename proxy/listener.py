@@ -16,6 +16,7 @@ from .access_log import AccessLog
 from .admission import Peer
 from .clock import Clock
 from .config import Config, Origin
+from .counts import Counts
 from .doorkeeper import Doorkeeper
 from .fair_share import FairShare
 from .findings import Findings
@@ -30,8 +31,9 @@ LINGER_SECONDS = 5.0
 
 
 class Connection(Protocol):
-    """A client's connection, as its worker sees it."""
+    """A client's connection, as its worker sees it; `kind` is that of its listener."""
 
+    kind: str
     deadline: float
 
     def expired(self) -> None:
@@ -71,7 +73,7 @@ class Listener:
         self.access_log = access_log
         self.adopt(config, table)
         self.pools = Pools(config.timeouts.connect)
-        self.tally = tally or Tally.alone()
+        self.counts = Counts(tally or Tally.alone())
         self.fair_share = fair_share or FairShare()
         self.doorkeeper = Doorkeeper()
         self.draining = False
@@ -145,17 +147,20 @@ class Listener:
     def joined(self, connection: Connection) -> None:
         """A connection has begun."""
         self._connections.add(connection)
+        self.counts.connected(connection.kind)
         self._empty.clear()
 
     def parted(self, connection: Connection) -> None:
         """A connection is gone."""
-        self._connections.discard(connection)
+        self.makes_way(connection)
         if not self._connections:
             self._empty.set()
 
     def makes_way(self, connection: Connection) -> None:
         """A connection is another from now on, which joins before anybody else is heard."""
-        self._connections.discard(connection)
+        if connection in self._connections:
+            self._connections.remove(connection)
+            self.counts.parted(connection.kind)
 
     def retire(self, then: Callable[[], None]) -> None:
         """Let each connection end with its next answer; call `then` after the last has ended.
@@ -163,6 +168,7 @@ class Listener:
         An idle one is not closed: its client may have sent a request at this very moment.
         """
         self.draining = True
+        self.counts.retired()
         for connection in list(self._connections):
             connection.retired()
         self._emptied = asyncio.ensure_future(self._empty.wait())
@@ -194,6 +200,8 @@ class Listener:
         for connection in [each for each in self._connections if each.deadline <= now]:
             connection.expired()
         self.pools.ticked(now)
-        self.tally.beat()
+        lost = 0
         if self.access_log is not None:
             self.access_log.flush()
+            lost = self.access_log.lost
+        self.counts.ticked(upstreams=self.pools.connections, lost_lines=lost)

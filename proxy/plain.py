@@ -6,10 +6,11 @@ Law: no request is ever forwarded from here.
 import asyncio
 import math
 from collections.abc import Callable
-from typing import cast
+from typing import Literal, cast
 
+from .account import Account
 from .admission import Peer
-from .answers import error_answer
+from .answers import status_of
 from .errors import ClientError
 from .fields import persistent
 from .head import AT_ONCE, HeadBuffer, RequestHead, read_request, unreadable
@@ -22,11 +23,13 @@ _ANYBODY = Peer("", trusted=False)
 
 
 class PlainConnection(asyncio.Protocol):
-    """A client of `respond`. `limited`: it counts against the limits of connections.
+    """A client of `respond`.
 
-    `ends`: those that a trusted proxy has announced, in the place of the socket's.
+    `kind`: of what is `http`, connections are limited and requests are counted and logged; what is
+    `admin` is left alone. `ends`: those that a trusted proxy has announced.
     """
 
+    kind: str
     transport: asyncio.Transport
 
     def __init__(
@@ -35,12 +38,12 @@ class PlainConnection(asyncio.Protocol):
         respond: Respond,
         ends: Endpoints | None = None,
         *,
-        limited: bool = True,
+        kind: Literal["http", "admin"] = "http",
     ) -> None:
         self._listener = listener
-        self._ends = ends
         self._respond = respond
-        self._limited = limited
+        self.kind = kind
+        self._ends = ends
         self._loop = asyncio.get_running_loop()
         self._heads = HeadBuffer(listener.limits.request_head, skip_blank=True)
         self._ended = False
@@ -50,9 +53,10 @@ class PlainConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        if self._limited:
-            peer = self._ends or self.transport.get_extra_info("peername")
+        peer = self._ends or self.transport.get_extra_info("peername")
+        if self.kind == "http":
             self._peer = self._listener.meet(peer[0] if peer else "127.0.0.1")
+        self._account = Account(self._listener, self._peer.address)
         self._listener.joined(self)
         self._wait(self._listener.timeouts.request_head)
         if self._peer.refused:
@@ -65,6 +69,7 @@ class PlainConnection(asyncio.Protocol):
                 if head is None:
                     return
                 data = b""
+                self._account.begin()
                 self._answer(read_request(head))
         except ClientError as error:
             self._refuse(error)
@@ -108,7 +113,7 @@ class PlainConnection(asyncio.Protocol):
 
     def retired(self) -> None:
         """Port 80 goes on to the next answer; figures of a former worker are of no use."""
-        if not self._limited:
+        if self.kind == "admin":
             self._end()
 
     def abort(self) -> None:
@@ -116,31 +121,32 @@ class PlainConnection(asyncio.Protocol):
         self.transport.abort()
 
     def _answer(self, request: RequestHead) -> None:
+        self._account.asked = request
         bodiless = request.framing.length == 0
         persist = bodiless and persistent(request.version, request.fields)
         close = self._listener.draining or not persist
+        error = None
         try:
             if request.method in (b"CONNECT", b"TRACE"):
                 raise ClientError(405, "this method is not served")
             answer = self._respond(request, close)
-        except ClientError as error:
-            answer = self._error_answer(error, close=close, bodiless=request.method == b"HEAD")
-        self.transport.write(answer)
+        except ClientError as refusal:
+            error = refusal
+            answer = self._account.answer(error, close=close)
+        self._say(answer, error)
         self._wait(self._listener.timeouts.keepalive)
         if close:
             self._end()
 
-    def _error_answer(self, error: ClientError, *, close: bool, bodiless: bool) -> bytes:
-        return error_answer(
-            error,
-            request_id=self._listener.next_request_id(),
-            date=self._listener.date,
-            close=close,
-            bodiless=bodiless,
-        )
+    def _say(self, answer: bytes, error: ClientError | None) -> None:
+        self.transport.write(answer)
+        if self.kind == "http":
+            self._account.sent += len(answer)
+            self._account.end(status_of(answer), error)
 
     def _refuse(self, error: ClientError) -> None:
-        self.transport.write(self._error_answer(error, close=True, bodiless=False))
+        self._account.begin()
+        self._say(self._account.answer(error, close=True), error)
         self._end()
 
     def _end(self) -> None:

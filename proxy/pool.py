@@ -139,6 +139,11 @@ class Pool:
         elif standing.marked and standing.forgotten(now):
             self._told(self)
 
+    @property
+    def connections(self) -> int:
+        """How many are open: leased, kept, or about to be closed."""
+        return len(self._open) + len(self._idle)
+
     def close(self) -> None:
         """Close every kept connection."""
         if self._trial is not None:
@@ -205,6 +210,11 @@ class Pools:
         """Close what has been idle too long and try what is marked, in every pool."""
         for pool in self._pools.values():
             pool.ticked(now)
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open to all origins."""
+        return sum(pool.connections for pool in self._pools.values())
 
     def close(self) -> None:
         """Close what is idle, in every pool."""

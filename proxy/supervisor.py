@@ -24,6 +24,7 @@ from pathlib import Path
 from .bulletin import Bulletin, News
 from .config import Config
 from .config.file import ConfigError, Loaded
+from .counts import Oversight
 from .doors import Doors, name_of
 from .entrance import Entrance
 from .errors import OperatorError
@@ -103,6 +104,7 @@ class Supervisor:
             self._bulletin = Bulletin(handover.bulletin)
             self._tallies = self._adopt_tallies(handover.tallies)
             self._retired = [self._survivor(each) for each in handover.survivors]
+        self._oversight = Oversight(self._tallies)
         self._common = Common(
             self._log,
             Base(),
@@ -234,8 +236,10 @@ class Supervisor:
         assert current is not None
         event = "reloaded" if self._announced else "ready"
         self._be_found(current.plan.config.store)
-        if self._announced and self._running is not None:
-            self._running.reloaded("success")
+        if self._announced:
+            self._oversight.reloaded(success=True)
+            if self._running is not None:
+                self._running.reloaded("success")
         self._announced = True
         self._log.info(
             event,
@@ -265,6 +269,7 @@ class Supervisor:
 
     def _refuse(self, why: str) -> None:
         self._log.error("reload-failed", message=why)
+        self._oversight.reloaded(success=False)
         if self._running is not None:
             self._running.reloaded("failure", why)
         notify("READY=1")
@@ -382,4 +387,6 @@ class Supervisor:
             self._give_up(f"a {seat.kind} of the new configuration ended before it served")
         else:
             delay = seat.restart(time.monotonic())
+            if seat.kind is Kind.WORKER:
+                self._oversight.restarted()
             self._log.error(f"{seat.kind}-died", process=pid, restart_in_seconds=delay)

@@ -15,8 +15,9 @@ where the last process ended: counters survive their process, gauges begin anew.
 import mmap
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import IntEnum
+from operator import add
 from struct import Struct
 from typing import NamedTuple
 from zlib import crc32
@@ -36,10 +37,12 @@ _LAYOUT = 0x686F700001
 _LAYOUT_AT, _END, _TAKEN, _PID, _BEAT, _OVERFLOWS = range(6)
 _HEADER = 16
 _WORD = 8
-# What stands before a series' key: the series' length in words, its kind, its width, the key's
-# length in bytes; then a checksum of these and of the key.
-_SAID = Struct("=qhhi")
+# What stands before a series' key: the series' length in words, the key's length in bytes; then a
+# checksum of these and of the key. The key begins with the kind and the width, which are part of
+# what a series is; the name and the labels follow.
+_LENGTHS = Struct("=qq")
 _PREFIX = 3
+_SHAPE = Struct("=BH")
 _UNSET = -(2**63)
 
 
@@ -56,12 +59,25 @@ class Kind(IntEnum):
     """The largest that a living process has set."""
 
 
+_MERGED: dict[Kind, Callable[[list[int]], int]] = {Kind.GAUGE: sum, Kind.LEAST: min, Kind.MOST: max}
+
+
 class Series(NamedTuple):
     """What is counted under one key; a histogram is a counter `width` values wide."""
 
     key: Key
     kind: Kind = Kind.COUNTER
     width: int = 1
+
+    def to_bytes(self) -> bytes:
+        """The series as it is written down; two that differ in anything differ in this."""
+        return _SHAPE.pack(self.kind, self.width) + "\0".join(self.key).encode("utf-8")
+
+    @classmethod
+    def from_bytes(cls, written: bytes) -> "Series":
+        """The series that is written down like this."""
+        kind, width = _SHAPE.unpack_from(written)
+        return cls(tuple(written[_SHAPE.size :].decode("utf-8").split("\0")), Kind(kind), width)
 
 
 class Tally:
@@ -71,12 +87,14 @@ class Tally:
     process that holds the tally may write.
     """
 
-    __slots__ = ("_bytes", "_places", "_seen", "values")
+    __slots__ = ("_bytes", "_counters", "_gauges", "_places", "_seen", "values")
 
     def __init__(self, descriptor: int, offset: int) -> None:
         self._bytes = memoryview(mmap.mmap(descriptor, SIZE, offset=offset))
         self.values = self._bytes.cast("q")
-        self._places: dict[Series, int] = {}
+        self._places: dict[bytes, int] = {}
+        self._counters: list[tuple[bytes, int, int]] = []
+        self._gauges: list[tuple[bytes, int]] = []
         self._seen = _HEADER
 
     @classmethod
@@ -129,27 +147,37 @@ class Tally:
 
         Where there is no room for another, all of its labels are `other`.
         """
-        found = self._places.get(series)
+        written = series.to_bytes()
+        found = self._places.get(written)
         if found is None:
             self._read_on()
-            found = self._places.get(series) or self._append(series)
+            found = self._places.get(written) or self._append(series, written)
         return found
 
     def add(self, key: Key, amount: int = 1) -> None:
         """Count `amount` more of a counter one value wide."""
         self.values[self.place(Series(key))] += amount
 
-    def read(self) -> Iterator[tuple[Series, list[int]]]:
-        """Every series with its values as they are now; at any time, from any process.
+    def read_into(self, sums: dict[bytes, list[int]]) -> None:
+        """Add every series, as it is now, to the `sums` of other tallies by its kind.
 
         Left out are gauges of a tally that nobody holds, and LEAST and MOST that nobody set.
         """
         self._read_on()
-        taken = self.taken
         values = self.values[: self._seen].tolist()
-        for series, place in self._places.items():
-            if series.kind is Kind.COUNTER or (taken and values[place] != _UNSET):
-                yield series, values[place : place + series.width]
+        for written, place, end in self._counters:
+            sum_ = sums.get(written)
+            if sum_ is None:
+                sums[written] = values[place:end]
+            elif end - place == 1:
+                sum_[0] += values[place]
+            else:
+                sum_[:] = map(add, sum_, values[place:end])
+        if self.taken:
+            for written, place in self._gauges:
+                if values[place] != _UNSET:
+                    before = sums.setdefault(written, [])
+                    before[:] = [_MERGED[Kind(written[0])]([*before, values[place]])]
 
     def take(self) -> None:
         """Reserve the tally for a process that is about to begin."""
@@ -158,16 +186,14 @@ class Tally:
     def release(self) -> None:
         """Its process has ended: gauges fall to nothing, counters stay."""
         self._read_on()
-        for series, place in self._places.items():
-            if series.kind is not Kind.COUNTER:
-                self.values[place] = _unset(series.kind)
+        for written, place in self._gauges:
+            self.values[place] = _unset(written)
         self.values[_PID] = self.values[_BEAT] = 0
         self.values[_TAKEN] = 0
 
-    def _append(self, series: Series) -> int:
-        name = "\0".join(series.key).encode("utf-8")
+    def _append(self, series: Series, written: bytes) -> int:
         start = self.values[_END]
-        place = start + _PREFIX + -(-len(name) // _WORD)
+        place = start + _PREFIX + -(-len(written) // _WORD)
         end = place + series.width
         other = series._replace(key=(series.key[0], *[_OTHER] * (len(series.key) - 1)))
         if end * _WORD > SIZE - _RESERVE * (series != other):
@@ -175,28 +201,30 @@ class Tally:
             return self.place(other)
         # A process that was killed right here may have left something behind the end.
         for value in range(place, end):
-            self.values[value] = _unset(series.kind)
-        said = _SAID.pack(end - start, series.kind, series.width, len(name)) + name
-        self._bytes[start * _WORD :][: _SAID.size] = said[: _SAID.size]
-        self._bytes[(start + _PREFIX) * _WORD :][: len(name)] = name
-        self.values[start + _PREFIX - 1] = crc32(said)
+            self.values[value] = _unset(written)
+        lengths = _LENGTHS.pack(end - start, len(written))
+        self._bytes[start * _WORD :][: _LENGTHS.size] = lengths
+        self.values[start + _PREFIX - 1] = crc32(lengths + written)
+        self._bytes[(start + _PREFIX) * _WORD :][: len(written)] = written
         self.values[_END] = end
-        self._seen = end
-        self._places[series] = place
+        self._read_on()
         return place
 
     def _read_on(self) -> None:
         """Learn of the series that came behind those already known."""
         end = self.values[_END]
         while self._seen < end:
-            said = bytes(self._bytes[self._seen * _WORD :][: _SAID.size])
-            length, kind, width, size = _SAID.unpack(said)
-            name = bytes(self._bytes[(self._seen + _PREFIX) * _WORD :][: max(0, size)])
-            if self.values[self._seen + _PREFIX - 1] != crc32(said + name):
+            lengths = bytes(self._bytes[self._seen * _WORD :][: _LENGTHS.size])
+            length, size = _LENGTHS.unpack(lengths)
+            written = bytes(self._bytes[(self._seen + _PREFIX) * _WORD :][: max(0, size)])
+            if self.values[self._seen + _PREFIX - 1] != crc32(lengths + written):
                 return
             self._seen += length
-            key = tuple(name.decode("utf-8").split("\0"))
-            self._places[Series(key, Kind(kind), width)] = self._seen - width
+            self._places[written] = place = self._seen - _width(written)
+            if written[0] == Kind.COUNTER:
+                self._counters.append((written, place, self._seen))
+            else:
+                self._gauges.append((written, place))
 
 
 class Tallies:
@@ -208,6 +236,7 @@ class Tallies:
     def __init__(self, descriptor: int | None = None) -> None:
         self.descriptor = memory_file("hopward-tallies") if descriptor is None else descriptor
         self._known: list[Tally] = []
+        self._read: dict[bytes, Series] = {}
 
     @classmethod
     def adopt(cls, descriptor: int) -> "Tallies":
@@ -250,14 +279,18 @@ class Tallies:
         """The tally of a process that has begun; None where there is none."""
         return next((tally for tally in self if tally.taken and tally.pid == pid), None)
 
-    def read(self) -> dict[Series, list[int]]:
-        """The figures of all processes as one, each series by its kind."""
-        sums: dict[Series, list[int]] = {}
+    def read(self) -> list[tuple[Series, list[int]]]:
+        """The figures of all processes as one; at any time, from any process."""
+        sums: dict[bytes, list[int]] = {}
         for tally in self:
-            for series, values in tally.read():
-                before = sums.get(series)
-                sums[series] = values if before is None else _merged(series.kind, before, values)
-        return sums
+            tally.read_into(sums)
+        return [(self._series(written), values) for written, values in sums.items()]
+
+    def _series(self, written: bytes) -> Series:
+        found = self._read.get(written)
+        if found is None:
+            found = self._read[written] = Series.from_bytes(written)
+        return found
 
     @property
     def overflows(self) -> int:
@@ -265,13 +298,10 @@ class Tallies:
         return sum(tally.overflows for tally in self)
 
 
-def _merged(kind: Kind, one: list[int], other: list[int]) -> list[int]:
-    if kind is Kind.LEAST:
-        return [min(one[0], other[0])]
-    if kind is Kind.MOST:
-        return [max(one[0], other[0])]
-    return [mine + yours for mine, yours in zip(one, other, strict=True)]
+def _width(written: bytes) -> int:
+    width: int = _SHAPE.unpack_from(written)[1]
+    return width
 
 
-def _unset(kind: Kind) -> int:
-    return _UNSET if kind in (Kind.LEAST, Kind.MOST) else 0
+def _unset(written: bytes) -> int:
+    return _UNSET if written[0] in (Kind.LEAST, Kind.MOST) else 0

@@ -13,6 +13,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 from types import TracebackType
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -26,6 +27,10 @@ ACME = b"acme-tls/1"
 _ACME_OFFERED = bytes([len(ACME)]) + ACME
 # SSL_MODE_ENABLE_PARTIAL_WRITE, for which pyOpenSSL has no name (openssl/ssl.h).
 _PARTIAL_WRITE = 0x1
+
+
+# The one callback that fails is that of the name.
+_REASONS = {"callback_failed": "unrecognized_name"}
 
 
 class UnknownNameError(Exception):
@@ -42,6 +47,14 @@ class HandshakeError(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class Session(NamedTuple):
+    """What a handshake agreed on; `group` is "" where there was no key exchange."""
+
+    version: str
+    group: str
+    resumed: bool
 
 
 class Base:
@@ -147,6 +160,13 @@ class RecordLayer:
         return _name_asked(self._connection)
 
     @property
+    def session(self) -> Session:
+        """What the handshake agreed on, once it is done."""
+        connection = self._connection
+        version, group = connection.get_protocol_version_name(), connection.get_group_name()
+        return Session(version, group or "", _resumed(connection))
+
+    @property
     def challenged(self) -> bool:
         """Whether this is a certificate authority that wants to see a challenge's certificate."""
         return self._connection.get_alpn_proto_negotiated() == ACME
@@ -213,8 +233,16 @@ def _name_asked(connection: SSL.Connection) -> str:
     return name.decode("ascii", "replace").lower().removesuffix(".")
 
 
+def _resumed(connection: SSL.Connection) -> bool:
+    # pyOpenSSL has no name for this; the binding below it has (openssl/ssl.h). Without it, nothing
+    # is known to have been resumed.
+    reused = getattr(SSL._lib, "SSL_session_reused", None)  # type: ignore[attr-defined]
+    return reused is not None and bool(reused(connection._ssl))
+
+
 def _reason(error: Exception) -> str:
     if isinstance(error, NoCommonProtocolError):
         return "no_application_protocol"
     details = error.args[0] if error.args and isinstance(error.args[0], list) else []
-    return str(details[-1][2]).replace(" ", "_") if details else "protocol"
+    reason = str(details[-1][2]).replace(" ", "_") if details else "protocol"
+    return _REASONS.get(reason, reason)

@@ -58,6 +58,8 @@ class Watch:
     def _marked(self, pool: Pool) -> None:
         origin, standing = pool.origin, pool.standing
         sites = self._sites(lambda route: origin in route.config.to)
+        for site in sites:
+            self._listener.counts.upstream_marked(site, str(origin), healthy=not standing.marked)
         self._tell("requests", sites, origin, not standing.marked, standing.reason)
 
     def _checked(self, check: Check, finding: Finding) -> None:

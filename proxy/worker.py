@@ -116,8 +116,9 @@ async def _serve(
         findings=plan.findings,
         fair_share=plan.fair_share,
     )
-    watching = loop.create_task(Watch(listener, plan.findings, log).run())
-    servers = await _open(loop, listener, plan, doors)
+    watch = Watch(listener, plan.findings, log)
+    watching = loop.create_task(watch.run())
+    servers = await _open(loop, listener, plan, doors, watch)
     fresh = loop.create_task(_keep_fresh(plan.certificates, log))
 
     def retire() -> None:
@@ -156,11 +157,11 @@ def _close(servers: Iterable[asyncio.Server], doors: Doors) -> None:
 
 
 async def _open(
-    loop: asyncio.AbstractEventLoop, listener: Listener, plan: Plan, doors: Doors
+    loop: asyncio.AbstractEventLoop, listener: Listener, plan: Plan, doors: Doors, watch: Watch
 ) -> list[asyncio.Server]:
     port = doors.https[0].getsockname()[1]
     redirect = redirecting(listener, port, plan.certificates.http_token)
-    admin = administering(listener, plan.certificates, plan.tallies)
+    admin = administering(listener, plan.certificates, plan.tallies, watch)
 
     def secured(ends: Endpoints | None) -> asyncio.Protocol:
         return Downstream(listener, ends)
@@ -171,7 +172,7 @@ async def _open(
     behind: list[tuple[Sequence[socket.socket], Callable[[], asyncio.Protocol]]] = [
         (doors.https, announceable(listener, secured)),
         (doors.http, announceable(listener, plain)),
-        (doors.admin, lambda: PlainConnection(listener, admin, limited=False)),
+        (doors.admin, lambda: PlainConnection(listener, admin, kind="admin")),
     ]
     return [
         await loop.create_server(connection, sock=door, backlog=BACKLOG)

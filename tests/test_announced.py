@@ -24,6 +24,8 @@ TRUSTED, STRANGER = "10.0.0.1", "203.0.113.1"
 class Served(asyncio.Protocol):
     """Who serves a connection, and writes down what it is told."""
 
+    kind = "https"
+
     def __init__(self, entry: Entry, ends: Endpoints | None) -> None:
         self.entry, self.ends, self.heard = entry, ends, b""
         self.full = False

@@ -18,6 +18,8 @@ from tests.playbook import on_stage, settled, stage
 class Guest:
     """A client's connection that writes down what it is told."""
 
+    kind = "https"
+
     def __init__(self, listener: Listener, *, deadline: float = math.inf) -> None:
         self.listener, self.deadline = listener, deadline
         self.told: list[str] = []

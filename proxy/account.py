@@ -1,0 +1,191 @@
+"""The account of one connection: its handshake, and how each of its requests ended.
+
+Law: every request has exactly one end, whoever brings it about; it is counted and logged then. Once
+it has ended, whatever else is said of it finds nothing to end.
+"""
+
+import time
+
+from .access_log import Entry
+from .answers import error_answer
+from .errors import ClientError, UpstreamError
+from .exchange import Exchange
+from .head import RequestHead
+from .hop import Sender
+from .listener import Listener
+from .tls import Session
+
+# What nginx writes where the client left before there was an answer.
+CLIENT_LEFT = 499
+_NO_SESSION = Session("", "", False)
+
+
+class Account:
+    """One client's connection, and the request that is under way on it.
+
+    `peer` is the other end's address, `site` the name of the connection's site. Of the request:
+    its id, and what is `asked`, by whom, in which `exchange`, each as soon as it is known. `sent`
+    and `received` grow with the bytes of answers and tunnels, as they are before TLS.
+    """
+
+    __slots__ = (
+        "_before",
+        "_began",
+        "_listener",
+        "_session",
+        "_tunnelled",
+        "_websocket",
+        "asked",
+        "exchange",
+        "peer",
+        "received",
+        "request_id",
+        "sender",
+        "sent",
+        "site",
+    )
+
+    def __init__(self, listener: Listener, peer: str) -> None:
+        self._listener = listener
+        self.peer = peer
+        self.site = ""
+        self.request_id = b""
+        self.asked: RequestHead | None = None
+        self.sender: Sender | None = None
+        self.exchange: Exchange | None = None
+        self.sent = self.received = 0
+        self._session: Session | None = None
+        self._before = self._began = 0
+        self._tunnelled = self._websocket = False
+
+    # The handshake.
+
+    def greeted(self, session: Session) -> None:
+        """The handshake is done."""
+        self._session = session
+        version, group, resumed = session
+        self._listener.counts.handshake(version, group, resumed=resumed)
+
+    def handshake_failed(self, reason: str) -> None:
+        """The handshake will never be done, if it is not."""
+        if self._session is None:
+            self._session = _NO_SESSION
+            self._listener.counts.handshake_failed(reason)
+
+    # A request.
+
+    def head_begun(self) -> bool:
+        """The first bytes of a request are here, the rest of its head is not; False: as before."""
+        if self._began:
+            return False
+        self._began = time.perf_counter_ns()
+        return True
+
+    def begin(self) -> None:
+        """A request is to be judged: it gets an id."""
+        self._began = self._began or time.perf_counter_ns()
+        self._before = self.sent
+        self.asked = self.sender = self.exchange = None
+        self.request_id = self._listener.next_request_id()
+
+    def answer(self, error: ClientError | UpstreamError, *, close: bool) -> bytes:
+        """The answer to the request that tells the client of an error; `close`: it is the last."""
+        return error_answer(
+            error,
+            request_id=self.request_id,
+            date=self._listener.date,
+            close=close,
+            bodiless=self.asked is not None and self.asked.method == b"HEAD",
+        )
+
+    def end(self, status: int, error: ClientError | UpstreamError | str | None = None) -> None:
+        """The request has ended; `status` is that of its answer, be it whole or not."""
+        if not self._began:
+            return
+        took = time.perf_counter_ns() - self._began
+        if not self._tunnelled:
+            self._count(status, took)
+        if self._listener.access_log is not None:
+            self._log(status, took, error)
+        self._began = 0
+        self.exchange = None
+
+    def exchange_ended(self) -> None:
+        """The client has the whole response."""
+        assert self.exchange is not None
+        self.end(self.exchange.status)
+
+    def exchange_switched(self, *, websocket: bool) -> None:
+        """The answer was a 101: what follows is a tunnel, to the end of the connection."""
+        self._count(101, time.perf_counter_ns() - self._began)
+        self._tunnelled, self._websocket = True, websocket
+        if websocket:
+            self._listener.counts.websocket_began(self.site)
+
+    def aborted(self) -> None:
+        """The connection is ended before its time, for what the upstream did if it did anything."""
+        failures = self.exchange.failures if self.exchange is not None else ()
+        self._broken(failures[-1] if failures else "aborted")
+
+    def client_left(self) -> None:
+        """The client's end of the connection is gone."""
+        self.handshake_failed("closed")
+        self._broken("client_left")
+
+    def _broken(self, error: str) -> None:
+        """What is under way ends here; a tunnel has no other end than this."""
+        if self._websocket:
+            self._websocket = False
+            self._listener.counts.websocket_ended(self.site)
+        if self._tunnelled:
+            self.end(101)
+        elif self.exchange is not None:
+            self.end(self.exchange.status or CLIENT_LEFT, error)
+
+    def _count(self, status: int, took: int) -> None:
+        asked, counts = self.asked, self._listener.counts
+        site = self._site_asked()
+        counts.request(site, b"" if asked is None else asked.method, status, took)
+        if self.exchange is not None and self.exchange.failures:
+            for reason in self.exchange.failures:
+                counts.upstream_failed(site, reason)
+
+    def _site_asked(self) -> str:
+        """The site the request is for: by its Host, or else the connection's."""
+        if self.exchange is not None or self.asked is None:
+            return self.site
+        site = self._listener.table.site(self.asked.host_name)
+        return "" if site is None else site.name
+
+    def _log(self, status: int, took: int, error: ClientError | UpstreamError | str | None) -> None:
+        exchange, sender = self.exchange, self.sender
+        version, group, resumed = self._session or _NO_SESSION
+        answered = 0 if exchange is None else exchange.answered_at
+        origin = None if exchange is None else exchange.origin
+        access_log = self._listener.access_log
+        assert access_log is not None
+        access_log.write(
+            Entry(
+                time=time.time(),
+                request_id=self.request_id,
+                site=self._site_asked(),
+                client=self.peer if sender is None else sender.address,
+                method=b"" if self.asked is None else self.asked.method,
+                target=b"" if self.asked is None else self.asked.target,
+                version=b"" if self.asked is None else self.asked.version,
+                status=status,
+                bytes_sent=self.sent - self._before,
+                bytes_received=self.received + (0 if exchange is None else exchange.received),
+                seconds=took / 1e9,
+                upstream=None if origin is None else str(origin),
+                upstream_seconds=(answered - self._began) / 1e9 if answered else None,
+                tls=version,
+                group=group,
+                resumed=resumed,
+                error=error if error is None or isinstance(error, str) else _label(error),
+            )
+        )
+
+
+def _label(error: ClientError | UpstreamError) -> str:
+    return error.reason.replace(" ", "_")
