@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import socket
 import subprocess
 import time
 from base64 import b64encode
 from collections.abc import Iterator
+from pathlib import Path
 
 import bcrypt
 import pytest
+from playwright.sync_api import HttpCredentials
 
 from proxy.passwords import make
 from tests.authority import Authority
+from tests.e2e.browser import chromium
 from tests.e2e.conftest import Front
 from tests.http_client import Answer, exchange, get, read_answer
 from tests.origins import Listener
@@ -25,12 +29,28 @@ HOST = "app.example.com"
 PASSWORDS = {"ann": "correct horse", "bob": "Grüße", "cat": "battery"}
 
 
+KEY = re.compile(rb"Sec-WebSocket-Key: (\S+)", re.IGNORECASE)
+GREETING = b"\x81\x05hello"
+
+
+def greet(connection: socket.socket, key: bytes) -> None:
+    """Switch to a WebSocket (RFC 6455), say hello, and wait until the client leaves."""
+    accept = b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+    switch = b"HTTP/1.1 101 Go\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    connection.sendall(switch + b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n" + GREETING)
+    while connection.recv(65536):
+        pass
+
+
 class Origin(Listener):
     """Answers each request with the head it has received."""
 
     def serve(self, connection: socket.socket) -> None:
         while data := connection.recv(65536):
             head = data.partition(b"\r\n\r\n")[0]
+            if (key := KEY.search(head)) is not None:
+                greet(connection, key[1])
+                return
             answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b"
             connection.sendall(answer % (len(head), head))
 
@@ -189,3 +209,23 @@ def test_curl_comes_in_with_its_user(
         [*command, *user, "--resolve", resolve, url], capture_output=True, text=True, timeout=60
     )
     assert done.stdout == status, done.stderr
+
+
+@requires("chromium", "apt-get install chromium")
+@requires("certutil", "apt-get install libnss3-tools")
+def test_a_browsers_pages_and_websockets_come_in_with_its_user(
+    proxy: Hopward, authority: Authority, tmp_path: Path
+) -> None:
+    resolve = f"MAP {HOST}:443 127.0.0.1:{proxy.https}"
+    user: HttpCredentials = {"username": "bob", "password": PASSWORDS["bob"]}
+    with chromium(tmp_path, [authority.pem], resolve) as browser:
+        page = browser.new_context(http_credentials=user).new_page()
+        answer = page.goto(f"https://{HOST}/")
+        assert answer is not None
+        assert (answer.status, "GET / HTTP/1.1" in answer.text()) == (200, True)
+        said = page.evaluate("""() => new Promise((heard, failed) => {
+            const socket = new WebSocket(`wss://${location.host}/live`);
+            socket.onmessage = ({data}) => heard(data);
+            socket.onerror = () => failed("no WebSocket");
+        })""")
+        assert said == "hello"
