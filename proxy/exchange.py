@@ -60,7 +60,7 @@ VERDICTS = {
 class Exchange:
     """One request on its way to an origin, and the response on its way back.
 
-    For its account: the `origin` asked last; `status` of the response sent on, 0 before, and when it
+    For its account: the `origin` asked last; `status` of the response sent on, 0 before, when it
     was `answered_at` (perf_counter_ns), where a log is kept; `received` content; all `failures`.
     """
 
