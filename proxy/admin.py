@@ -45,7 +45,7 @@ def administering(
         )
 
     def metrics() -> tuple[int, bytes, str]:
-        counted = _with_origins(tallies.read(), watch.states())
+        counted = with_origins(tallies.read(), watch.states())
         figures = chain(counted, _of_certificates(certificates), _of_processes(tallies))
         return 200, CONTENT_TYPE, exposition.text(figures)
 
@@ -71,15 +71,19 @@ def administering(
     return respond
 
 
-def _with_origins(counted: Iterable[Figure], states: Iterable[OriginState]) -> Iterator[Figure]:
-    """What was counted, and how the origins fare: of what two say, the worse."""
+def with_origins(counted: Iterable[Figure], states: Iterable[OriginState]) -> Iterator[Figure]:
+    """What was counted, and how the origins fare: of what two say, the worse.
+
+    Old workers may still count for sites that a reload has taken out: these are left out.
+    """
     healthy = {
         UPSTREAM_HEALTHY.series(state.site, str(state.origin)): int(state.healthy)
         for state in states
     }
     for series, values in counted:
         if series.key[0] == UPSTREAM_HEALTHY.name:
-            healthy[series] = min(values[0], healthy.get(series, 1))
+            if series in healthy:
+                healthy[series] = min(values[0], healthy[series])
         else:
             yield series, values
     yield from ((series, [value]) for series, value in healthy.items())
