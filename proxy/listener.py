@@ -8,6 +8,7 @@ import itertools
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from OpenSSL import SSL
@@ -28,6 +29,8 @@ from .tls import RecordLayer
 # How long an answered client may go on sending a request nobody reads: a reset would take the
 # answer from it. nginx's lingering_timeout is 5 s; RFC 9112 §9.6.
 LINGER_SECONDS = 5.0
+# How long the end of aborted connections may take to be told; it takes one turn of the loop.
+_FAREWELL_SECONDS = 1.0
 
 
 class Connection(Protocol):
@@ -184,6 +187,10 @@ class Listener:
                 await self._empty.wait()
         except TimeoutError:
             self.abort()
+            # The loop tells each connection of its end, which then writes its account.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_FAREWELL_SECONDS):
+                    await self._empty.wait()
         self.pools.close()
         self.doorkeeper.close()
         self._clock.stop()
