@@ -59,7 +59,9 @@ class Question:
             self._waiting -= 1
             if not self._waiting and self._work.cancel():
                 self._dropped()
-        return None if admitted else _unknown(self._guard)
+        if admitted:
+            return None
+        return _refusal(self._guard, "this user and password are not known here")
 
 
 class Doorkeeper:
@@ -79,7 +81,7 @@ class Doorkeeper:
         """
         said = credentials_of(fields)
         if said is None:
-            raise _unknown(guard)
+            raise _refusal(guard, "a user and its password are needed here")
         digest = blake2b(b"\0".join(said), digest_size=32, key=self._secret).digest()
         key = guard, digest
         if self._known.get(key, 0.0) > self._loop.time():
@@ -111,8 +113,8 @@ class Doorkeeper:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
-def _unknown(guard: Guard) -> ClientError:
-    return ClientError(401, "a user and its password are needed here", realm=guard.realm)
+def _refusal(guard: Guard, reason: str) -> ClientError:
+    return ClientError(401, reason, realm=guard.realm)
 
 
 def _too_busy() -> ClientError:

@@ -109,6 +109,16 @@ def test_who_says_nothing_is_asked_for_a_user_and_a_password(client: TLSClient) 
     assert asks(client, b"/", credentials("ann", PASSWORDS["ann"])).status == 200
 
 
+def test_a_log_tells_a_wrong_password_from_none(client: TLSClient) -> None:
+    nothing, wrong, nobody = (
+        asks(client).content.partition(b"\n")[0],
+        asks(client, b"/", credentials("cat", "wrong")).content.partition(b"\n")[0],
+        asks(client, b"/", credentials("dog", "wrong")).content.partition(b"\n")[0],
+    )
+    assert nothing == b"401 Unauthorized: a user and its password are needed here"
+    assert wrong == nobody == b"401 Unauthorized: this user and password are not known here"
+
+
 def test_a_part_of_a_site_may_be_open(client: TLSClient) -> None:
     assert asks(client, b"/open/").status == 200
 
