@@ -1,4 +1,4 @@
-"""The Grafana dashboard's and the alerts' questions, put to a real Prometheus that scrapes a real proxy."""
+"""The questions of dashboard and alerts, put to a real Prometheus that scrapes a real proxy."""
 
 from __future__ import annotations
 
