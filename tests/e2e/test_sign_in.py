@@ -109,7 +109,7 @@ def test_who_says_nothing_is_asked_for_a_user_and_a_password(client: TLSClient) 
     assert asks(client, b"/", credentials("ann", PASSWORDS["ann"])).status == 200
 
 
-def test_a_log_tells_a_wrong_password_from_none(client: TLSClient) -> None:
+def test_a_wrong_password_is_told_from_none_but_not_from_an_unknown_user(client: TLSClient) -> None:
     nothing, wrong, nobody = (
         asks(client).content.partition(b"\n")[0],
         asks(client, b"/", credentials("cat", "wrong")).content.partition(b"\n")[0],
