@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from .config import Address, Listen, UnixPath
-from .doors import Doors, open_admin_door, open_doors, usable
+from .doors import Doors, name_of, open_admin_door, open_doors, usable
 
 Place = tuple[str, str, int]
 """(kind: https, http or admin; address as written; its number, for port 0 may stand twice)"""
@@ -54,6 +54,14 @@ class Entrance:
         """In a worker that has just begun: close the others' sockets."""
         own = {sock for kind in doors for sock in kind}
         _close(sock for sockets in self._held.values() for sock in sockets if sock not in own)
+
+    def names(self) -> dict[str, list[str]]:
+        """What is listened to, by kind."""
+        places = self._held.items()
+        return {
+            kind: [name_of(sockets[0]) for (each, _, _), sockets in places if each == kind]
+            for kind in KINDS
+        }
 
     def close(self) -> None:
         """Listen nowhere, as far as this process is concerned."""

@@ -77,6 +77,7 @@ def prepare(config: Config, common: Common, former: Generation | None) -> Genera
 
     The issuer of the former one goes on where nothing changes for it: an order may be under way.
     """
+    common.base.rotation.refill()
     if config.access_log is not None:
         try_out(config.access_log.to)
     workers = _usable_cpus() if config.workers == "auto" else config.workers

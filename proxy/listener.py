@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
-from OpenSSL import SSL
-
 from .access_log import AccessLog
 from .admission import Peer
 from .clock import Clock
@@ -24,7 +22,7 @@ from .findings import Findings
 from .pool import Pools
 from .routing import Route, Table
 from .tally import Tally
-from .tls import RecordLayer
+from .tls import Base, RecordLayer
 
 # How long an answered client may go on sending a request nobody reads: a reset would take the
 # answer from it. nginx's lingering_timeout is 5 s; RFC 9112 §9.6.
@@ -65,7 +63,7 @@ class Listener:
         self,
         config: Config,
         table: Table,
-        base: SSL.Context,
+        base: Base,
         *,
         workers: int,
         tally: Tally | None = None,
@@ -137,7 +135,7 @@ class Listener:
 
     def record_layer(self, transport: asyncio.Transport) -> RecordLayer:
         """TLS for a new connection."""
-        return RecordLayer(self._base, transport)
+        return RecordLayer(self._base.context, transport)
 
     def next_request_id(self) -> bytes:
         """An id that no other request has, in this worker or another."""

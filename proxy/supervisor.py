@@ -25,7 +25,6 @@ from .bulletin import Bulletin, News
 from .config import Config
 from .config.file import ConfigError, Loaded
 from .counts import Oversight
-from .doors import Doors, name_of
 from .entrance import Entrance
 from .errors import OperatorError
 from .fair_share import FairShare
@@ -223,6 +222,8 @@ class Supervisor:
             for pid in self._vigil.stuck(self._beats()):
                 self._log.error("worker-stuck", process=pid)
                 os.kill(pid, signal.SIGKILL)
+            if self._common.base.rotation.low and not self._busy:
+                self._wanted = self._wanted or self._renew
 
     def _beats(self) -> dict[int, float]:
         """When each worker last showed that it lives."""
@@ -243,7 +244,7 @@ class Supervisor:
         self._announced = True
         self._log.info(
             event,
-            **{kind: self._names(kind) for kind in Doors._fields},
+            **self._entrance.names(),
             workers=len(current.workers),
             pid=os.getpid(),
         )
@@ -261,11 +262,6 @@ class Supervisor:
             self._running = None
             self._log.warning("no-reload-command", message=f"use SIGHUP instead: {error}")
         self._found_in = store
-
-    def _names(self, kind: str) -> list[str]:
-        return [
-            name_of(sockets[0]) for (each, _, _), sockets in self._entrance.places() if each == kind
-        ]
 
     def _refuse(self, why: str) -> None:
         self._log.error("reload-failed", message=why)
@@ -313,9 +309,19 @@ class Supervisor:
 
     def _reload(self) -> None:
         """Begin to serve by what the file says now; where it says nothing usable, tell why."""
+        self._begin(lambda: self._load().config)
+
+    def _renew(self) -> None:
+        """Replace the workers, for the contexts of the days to come: those they have run out."""
+        current = self._current
+        assert current is not None
+        self._log.info("renewing-workers")
+        self._begin(lambda: current.plan.config)
+
+    def _begin(self, config: Callable[[], Config]) -> None:
         notify_reloading()
         try:
-            self._coming = prepare(self._load().config, self._common, self._current)
+            self._coming = prepare(config(), self._common, self._current)
         except (ConfigError, OperatorError) as error:
             self._refuse(str(error))
 

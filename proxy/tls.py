@@ -2,15 +2,17 @@
 
 Law: a connection without a known name gets an alert and no certificate.
 
-Theory. Tickets are sealed with the keys of the context a connection *starts* on. So there is one
-base context, made before the workers are forked and kept over reloads: any worker can resume what
-another one began. It holds no certificate; the SNI callback swaps in the context of the site.
+Theory. Tickets are sealed with the keys of the context a connection *starts* on. So connections
+start on a base context, made before the workers are forked and kept over reloads: any worker can
+resume what another one began. Each day has another (`rotation`). It holds no certificate; the SNI
+callback swaps in the context of the site.
 OpenSSL works on memory BIOs: ciphertext is fed to it and taken from it (`openssl`), and the
 transport stays uvloop's plain TCP, whose flow control then holds for TLS as well.
 """
 
 import asyncio
 import sys
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import NamedTuple
@@ -20,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
 
 from .openssl import engine
+from .rotation import Rotation
 
 HTTP = b"http/1.1"
 ACME = b"acme-tls/1"
@@ -58,7 +61,7 @@ class Session(NamedTuple):
 
 
 class Base:
-    """The context on which every connection starts, made once before any worker is.
+    """The contexts on which connections start, made before any worker is; `clock` tells the day.
 
     `choose` gives the context of a lower-case name without trailing dot, or None: then the client
     gets the `unrecognized_name` alert (RFC 6066 §3). `challenge` gives the context with which a
@@ -69,10 +72,19 @@ class Base:
     choose: Callable[[str], SSL.Context | None]
     challenge: Callable[[str], SSL.Context | None]
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.choose = self.challenge = lambda name: None
-        self.context = _context(HTTP)
-        self.context.set_tlsext_servername_callback(self._servername)
+        self.rotation = Rotation(self._make, clock)
+
+    @property
+    def context(self) -> SSL.Context:
+        """The one on which a connection starts now."""
+        return self.rotation.current
+
+    def _make(self) -> SSL.Context:
+        context = _context(HTTP)
+        context.set_tlsext_servername_callback(self._servername)
+        return context
 
     def _servername(self, connection: SSL.Connection) -> None:
         name = _name_asked(connection)

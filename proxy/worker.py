@@ -109,7 +109,7 @@ async def _serve(
     listener = Listener(
         plan.config,
         plan.table,
-        plan.base.context,
+        plan.base,
         workers=plan.workers,
         tally=tally,
         access_log=access_log,

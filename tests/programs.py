@@ -204,11 +204,12 @@ class Hopward(Program):
         config: str | Mapping[str, object],
         *args: str,
         environ: Mapping[str, str] | None = None,
+        module: str = "proxy",
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.file = folder / "hopward.yml"
         self.write(config)
-        command: list[str | Path] = [sys.executable, "-m", "proxy", "run", "-c", self.file, *args]
+        command: list[str | Path] = [sys.executable, "-m", module, "run", "-c", self.file, *args]
         self._ready: dict[str, Any] = {}
         super().__init__("hopward", command, folder, environ=self._path(environ), until=self.ready)
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from OpenSSL import SSL
-
 from proxy.config import Config
 from proxy.doorkeeper import Question
 from proxy.exchange import Exchange
@@ -14,6 +12,7 @@ from proxy.head import HeadBuffer, read_request
 from proxy.hop import Sender
 from proxy.listener import Listener
 from proxy.routing import Route, Table
+from proxy.tls import Base
 from tests.playbook import ClientOnStage, Wire, settled, stage
 
 ORIGIN = "http://127.0.0.1:1"
@@ -35,7 +34,7 @@ class Scene:
         self.listener = Listener(
             written,
             Table(written.sites),
-            SSL.Context(SSL.TLS_METHOD),
+            Base(),
             workers=1,
             findings=findings,
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from OpenSSL import SSL
 
 from proxy.announced import announceable
 from proxy.clock import TICK
@@ -13,6 +12,7 @@ from proxy.config import Config
 from proxy.listener import Listener
 from proxy.proxy_protocol import Endpoints
 from proxy.routing import Table
+from proxy.tls import Base
 from tests.playbook import Wire, on_stage, settled, stage
 
 HELLO = b"\x16\x03\x01 and so on"
@@ -63,8 +63,7 @@ class Entry:
     def __init__(self, **settings: object) -> None:
         written = {"trusted_proxies": ["10.0.0.0/8"], **settings}
         config = Config.model_validate({"sites": {"a": "http://127.0.0.1:1"}, **written})
-        table, context = Table(config.sites), SSL.Context(SSL.TLS_METHOD)
-        self.listener = Listener(config, table, context, workers=1)
+        self.listener = Listener(config, Table(config.sites), Base(), workers=1)
         self.served: list[Served] = []
         self._make = announceable(self.listener, lambda ends: Served(self, ends))
 

@@ -6,12 +6,12 @@ import asyncio
 import math
 
 import pytest
-from OpenSSL import SSL
 
 from proxy.clock import TICK
 from proxy.config import Config
 from proxy.listener import Listener
 from proxy.routing import Table
+from proxy.tls import Base
 from tests.playbook import on_stage, settled, stage
 
 
@@ -42,8 +42,7 @@ class Guest:
 
 def opened(*, workers: int = 1, **config: object) -> Listener:
     written = Config.model_validate({"sites": {"a": "http://127.0.0.1:1"}, **config})
-    context = SSL.Context(SSL.TLS_METHOD)
-    return Listener(written, Table(written.sites), context, workers=workers)
+    return Listener(written, Table(written.sites), Base(), workers=workers)
 
 
 @pytest.mark.parametrize(("workers", "share"), [(1, 4), (2, 2), (3, 2), (8, 1)])

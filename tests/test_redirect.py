@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from OpenSSL import SSL
 
 from proxy.config import Config
 from proxy.head import read_request
@@ -11,6 +10,7 @@ from proxy.listener import Listener
 from proxy.plain import PlainConnection
 from proxy.redirect import location_of, redirecting
 from proxy.routing import Table
+from proxy.tls import Base
 from tests.playbook import Wire, on_stage, stage
 
 
@@ -61,7 +61,7 @@ def connected(**config: object) -> Wire:
     """A client of a proxy with the site `a.example` and the token `known`."""
     sites = {"a.example": "http://127.0.0.1:1"}
     written = Config.model_validate({"sites": sites, **config})
-    listener = Listener(written, Table(written.sites), SSL.Context(SSL.TLS_METHOD), workers=1)
+    listener = Listener(written, Table(written.sites), Base(), workers=1)
     wire = Wire()
     answers = redirecting(listener, 443, {"known": b"known.print"}.get)
     wire.protocol = redirect = PlainConnection(listener, answers)

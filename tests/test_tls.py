@@ -10,6 +10,7 @@ import pytest
 from OpenSSL import SSL
 
 from proxy.openssl import DIRECT, Direct, Public, engine
+from proxy.rotation import DAY_SECONDS
 from proxy.tls import Base, HandshakeError, RecordLayer, silence_refusals, site_context
 from tests.authority import Authority
 from tests.playbook import Wire
@@ -220,6 +221,18 @@ def test_a_session_does_not_resume_on_another_base(base: Base) -> None:
     other = Base()
     other.choose = base.choose
     assert not spoken_with(other, spoken_with(base, None).session).session_reused
+
+
+def test_a_session_does_not_resume_on_another_day(authority: Authority) -> None:
+    now = 0.0
+    base = Base(clock=lambda: now)
+    base.choose = {A: context_of(authority, A)}.get
+    now += DAY_SECONDS - 1
+    session = spoken_with(base, None).session
+    assert spoken_with(base, session).session_reused
+    now += 1
+    assert not spoken_with(base, session).session_reused
+    assert spoken_with(base, spoken_with(base, None).session).session_reused
 
 
 TRUSTING = ssl.create_default_context()
