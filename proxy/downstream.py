@@ -57,9 +57,8 @@ class Downstream(asyncio.Protocol):
         self._heads = HeadBuffer(listener.limits.request_head, skip_blank=True)
         self._state = _State.HANDSHAKE
         self._holder: Exchange | Tunnel | None = None
-        self._client_done = False
+        self._client_done = self._held = False
         self._writable = True
-        self._held = False
         self._unsent = -1
         self.deadline = math.inf
 
@@ -68,8 +67,7 @@ class Downstream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         peer = self._ends or self.transport.get_extra_info("peername")
-        address = peer[0] if peer else "127.0.0.1"
-        self._peer = self._listener.meet(address)
+        self._peer = self._listener.meet(peer[0] if peer else "127.0.0.1")
         self._account = Account(self._listener, self._peer.address)
         self._layer = self._listener.record_layer(self.transport)
         self._listener.joined(self)
@@ -137,9 +135,11 @@ class Downstream(asyncio.Protocol):
             self.abort()
 
     def drain(self) -> None:
-        """The process is ending: finish what is under way, begin nothing new."""
+        """The process is ending: finish what is under way; who just came may ask once."""
         if isinstance(self._holder, Tunnel):
             self._holder.drain()
+        elif not (self._account.request_id or self._heads.data or self.transport.is_closing()):
+            self._wait(self._listener.first_request_within)
         elif self._holder is None and not self._heads.data and self._state is not _State.CLOSING:
             self.close()
 
@@ -252,7 +252,7 @@ class Downstream(asyncio.Protocol):
         # The session tickets, if nothing is sent before.
         self._listener.soon(self._layer.flush)
         self._state = _State.OPEN
-        self._wait(self._listener.timeouts.request_head)
+        self._wait(self._listener.first_request_within)
 
     def _received(self, data: bytes) -> None:
         if isinstance(self._holder, Exchange):

@@ -27,6 +27,9 @@ from .tls import Base, RecordLayer
 # How long an answered client may go on sending a request nobody reads: a reset would take the
 # answer from it. nginx's lingering_timeout is 5 s; RFC 9112 §9.6.
 LINGER_SECONDS = 5.0
+# Whose connection was taken just before the process ends has most likely sent the first request, or
+# is about to: closed unheard it would fail, though others wait at the same port for a successor.
+_ARRIVAL_SECONDS = 1.0
 # How long the end of aborted connections may take to be told; it takes one turn of the loop.
 _FAREWELL_SECONDS = 1.0
 
@@ -174,6 +177,11 @@ class Listener:
             connection.retired()
         self._emptied = asyncio.ensure_future(self._empty.wait())
         self._emptied.add_done_callback(lambda _: then())
+
+    @property
+    def first_request_within(self) -> float | None:
+        """The seconds that a connection which asked nothing yet is waited for."""
+        return _ARRIVAL_SECONDS if self.ending else self.timeouts.request_head
 
     async def drain(self) -> None:
         """Return when the last exchange and tunnel has ended, at the latest after `drain`."""

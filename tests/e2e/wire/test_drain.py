@@ -51,6 +51,19 @@ def test_connections_that_wait_for_a_request_are_closed_cleanly(
     assert drain.ended() == 0
 
 
+def test_who_has_just_come_is_served_once(start: Start, origin: ScriptedOrigin) -> None:
+    drain = start()
+    client = drain.dial()
+    drain.stop()
+    client.send(get(b"/", HOST))
+    call = origin.accept()
+    call.head()
+    call.send(OK)
+    assert client.message().head.values("connection") == [b"close"]
+    assert client.ending() == (b"", True)
+    assert drain.ended() == 0
+
+
 def test_a_handshake_under_way_keeps_no_process_alive(start: Start) -> None:
     drain = start()
     with PlainClient(drain.proxy.https) as silent:
