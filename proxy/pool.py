@@ -13,7 +13,7 @@ from .dialer import Dialer
 from .errors import UpstreamError
 from .health import Standing
 from .proxy_protocol import Endpoints
-from .sockets import silent
+from .sockets import silent, unread_waits
 from .upstream import Upstream
 
 # Node, uvicorn and others close after 5 s of silence; to be gone first leaves no stale connection.
@@ -65,7 +65,7 @@ class Pool:
             if not repeatable and idle >= FRESH_SECONDS:
                 return None
             gone = idle >= IDLE_SECONDS or upstream.transport.is_closing()
-            if not gone and (repeatable or silent(upstream.transport)):
+            if not gone and _owes_nothing(upstream.transport, repeatable=repeatable):
                 del self._idle[upstream]
                 self.leased += 1
                 self._open.add(upstream)
@@ -229,6 +229,14 @@ class _Trial(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+
+
+def _owes_nothing(transport: asyncio.BaseTransport, *, repeatable: bool) -> bool:
+    """Whether no byte waits on a kept connection: it would be read as the next client's answer.
+
+    That its origin has ended it matters only to a request that cannot be repeated.
+    """
+    return not unread_waits(transport) if repeatable else silent(transport)
 
 
 def _now() -> float:
