@@ -33,5 +33,8 @@ class Clock:
 
     def _tick(self) -> None:
         self._timer = self._loop.call_later(TICK, self._tick)
-        self.date = formatdate(usegmt=True).encode("ascii")
+        date = formatdate(usegmt=True).encode("ascii")
+        # The same object as long as it says the same, so that "is" tells a new second.
+        if date != self.date:
+            self.date = date
         self._ticked(self._loop.time())

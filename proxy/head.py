@@ -77,7 +77,7 @@ class Fields:
 # What is remembered is bounded, whoever sends what: so many blocks, none longer than this. A
 # browser's cookies are sometimes longer, an announce never is.
 REMEMBERED = 1024
-_SHORT_BYTES = 1536
+SHORT_BYTES = 1536
 _SHORT_LINES = 32
 
 P = ParamSpec("P")
@@ -250,7 +250,7 @@ def read_trailers(block: bytes) -> Fields:
 
 def read_fields(block: bytes) -> Fields | None:
     """Take apart a block of field lines; None if it does not pass the grammar."""
-    short = len(block) <= _SHORT_BYTES and block.count(b"\n") <= _SHORT_LINES
+    short = len(block) <= SHORT_BYTES and block.count(b"\n") <= _SHORT_LINES
     return _recall_fields(block) if short else _read_fields(block, short=False)
 
 

@@ -45,7 +45,7 @@ def request_after_host(
 
     `upgrade`: the protocols asked for, empty where none may be.
     """
-    before, behind = _request_lines(
+    before, behind = lines_around_sender(
         request.fields, rules, request.version, request.host, upgrade, sender.trusted
     )
     said = sender_lines(sender.address, sender.request_id, rules.request_dropped)
@@ -73,7 +73,7 @@ def request_piece(
 
 
 @remembered
-def _request_lines(
+def lines_around_sender(
     fields: Fields,
     rules: FieldRules,
     version: bytes,
@@ -81,7 +81,8 @@ def _request_lines(
     upgrade: tuple[bytes, ...],
     trusted: bool,
 ) -> tuple[bytes, bytes]:
-    """What is the same for all requests with the same field lines, around what is not."""
+    """The lines that are the same for all requests with the same fields: before and behind those
+    that say who sends it, Host not among them."""
     return (
         request_lines(fields, rules, trusted=trusted)
         + own_lines(version, host, rules.request_dropped),
