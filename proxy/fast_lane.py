@@ -38,8 +38,8 @@ class Driver(Client, Protocol):
 class FastLane:
     """The fast lane of one client's connection to one site.
 
-    For the account it is what an `Exchange` is, so `origin`, `status`, `received`, `answered_at` and
-    `failures` mean the same. The client is no trusted proxy: it is at the other end itself.
+    For the account it is what an `Exchange` is, so `origin`, `status`, `received`, `answered_at`
+    and `failures` mean the same. The client is no trusted proxy: it is at the other end itself.
     """
 
     __slots__ = (
@@ -111,7 +111,9 @@ class FastLane:
             self._memo = self._listener.memos.of(route)
             self._pool = self._listener.pools.choose(route.config.to)
         memo = self._memo
-        return memo.request(data) if memo is not None and memo.worthwhile else None
+        if memo is None or not memo.worthwhile(self._listener.date):
+            return None
+        return memo.request(data)
 
     def _send_on(self, target: bytes) -> None:
         account, known, upstream = self._account, self._known, self._upstream

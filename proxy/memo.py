@@ -1,8 +1,8 @@
 """What follows from bytes that were judged before, found by these bytes again. Pure.
 
 Law: nothing is judged here. What is remembered is what the gate (`head`), `hop` and `reply` made of
-the same bytes for the same route; whoever finds nothing takes the long way. The tests hold that both
-ways give the same bytes.
+the same bytes for the same route; whoever finds nothing takes the long way. The tests hold that
+both ways give the same bytes.
 
 Why: a client sends the same fields with every announce, and an origin answers with the same head
 for a second. To find what was made of them costs 1 µs of CPU; to make it anew from remembered parts
@@ -121,10 +121,9 @@ class Memo:
         self._misses = 0
         return body, found
 
-    @property
-    def worthwhile(self) -> bool:
-        """Whether this origin's answers are ever known."""
-        return self._misses < _WORTHLESS
+    def worthwhile(self, date: bytes) -> bool:
+        """Whether the origin's answers of this second are ever known."""
+        return self._misses < _WORTHLESS or date is not self._date
 
     def learn_answer(self, data: bytes, request: RequestHead, limits: Limits, date: bytes) -> None:
         """Remember the head of a response that came in one piece."""
