@@ -5,11 +5,12 @@ it has ended, whatever else is said of it finds nothing to end.
 """
 
 import time
+from typing import Protocol
 
 from .access_log import Entry
 from .answers import error_answer
+from .config import Origin
 from .errors import ClientError, UpstreamError
-from .exchange import Exchange
 from .head import RequestHead
 from .hop import Sender
 from .listener import Listener
@@ -19,6 +20,21 @@ _now = time.perf_counter_ns
 # What nginx writes where the client left before there was an answer.
 CLIENT_LEFT = 499
 _NO_SESSION = Session("", "", False)
+
+
+class Served(Protocol):
+    """An exchange, by whatever way; see `exchange.Exchange` for what each of these means."""
+
+    @property
+    def origin(self) -> Origin | None: ...
+    @property
+    def status(self) -> int: ...
+    @property
+    def answered_at(self) -> int: ...
+    @property
+    def received(self) -> int: ...
+    @property
+    def failures(self) -> tuple[str, ...]: ...
 
 
 class Account:
@@ -55,7 +71,7 @@ class Account:
         self.request_id = b""
         self.asked: RequestHead | None = None
         self.sender: Sender | None = None
-        self.exchange: Exchange | None = None
+        self.exchange: Served | None = None
         self.sent = self.received = 0
         self._session: Session | None = None
         self._before = self._began = 0

@@ -19,6 +19,9 @@ class Client(Protocol):
     def endpoints(self) -> Endpoints | None:
         """Who has connected to which address, as far as is known."""
 
+    def send_last(self, data: bytes) -> None:
+        """Write to the client for the last time."""
+
     def writable(self) -> bool:
         """Whether the client takes what is written to it."""
 

@@ -10,14 +10,15 @@ from enum import Enum, auto
 from typing import cast
 
 from .account import Account
-from .admission import Peer, route_of, sender_of
+from .admission import Peer
 from .answers import options_answer
 from .errors import ClientError, UpstreamError
 from .exchange import Exchange
-from .fields import one_hop_less, persistent
-from .head import AT_ONCE, HeadBuffer, read_request, unreadable
+from .fast_lane import FastLane
+from .head import AT_ONCE, HeadBuffer, unreadable
 from .listener import LINGER_SECONDS, Listener
 from .proxy_protocol import Endpoints
+from .reception import Reception
 from .routing import Site
 from .sockets import reset, unacknowledged
 from .tls import HandshakeError, RecordLayer
@@ -48,6 +49,7 @@ class Downstream(asyncio.Protocol):
     _account: Account
     _layer: RecordLayer
     _peer: Peer
+    _reception: Reception
     _site: Site
 
     def __init__(self, listener: Listener, ends: Endpoints | None = None) -> None:
@@ -56,7 +58,7 @@ class Downstream(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._heads = HeadBuffer(listener.limits.request_head, skip_blank=True)
         self._state = _State.HANDSHAKE
-        self._holder: Exchange | Tunnel | None = None
+        self._holder: Exchange | FastLane | Tunnel | None = None
         self._client_done = self._held = False
         self._writable = True
         self._unsent = -1
@@ -155,6 +157,10 @@ class Downstream(asyncio.Protocol):
         self._account.sent += len(data)
         self._layer.send(data)
 
+    def send_last(self, data: bytes) -> None:
+        self._account.sent += len(data)
+        self._layer.send_last(data)
+
     def endpoints(self) -> Endpoints | None:
         info = self.transport.get_extra_info
         return self._ends or Endpoints.of(info("peername"), info("sockname"))
@@ -178,11 +184,15 @@ class Downstream(asyncio.Protocol):
     def wait_until(self, deadline: float | None) -> None:
         self.deadline = math.inf if deadline is None else deadline
 
+    def left_fast_lane(self, exchange: Exchange) -> None:
+        self._holder = exchange
+
     def exchange_ended(self, *, persist: bool) -> None:
         holder, self._holder = self._holder, None
         self._account.exchange_ended()
         if isinstance(holder, Exchange) and not holder.request_complete:
-            self._linger()
+            self.finish()
+            self.break_off()
         elif not persist:
             self.close()
         else:
@@ -205,14 +215,7 @@ class Downstream(asyncio.Protocol):
         self._holder = tunnel = Tunnel(self, upstream, websocket=websocket, idle=idle)
         ahead, self._heads.data = self._heads.data, b""
         self.release()
-        if not self._writable:
-            tunnel.client_full()
-        if early:
-            tunnel.upstream_received(early)
-        if ahead:
-            tunnel.client_received(ahead)
-        if self._listener.ending:
-            tunnel.drain()
+        tunnel.begin(early, ahead, ending=self._listener.ending)
 
     def finish(self) -> None:
         if not self.transport.is_closing():
@@ -249,15 +252,18 @@ class Downstream(asyncio.Protocol):
             return
         self._site = site
         self._account.site = site.name
+        self._reception = Reception(self._listener, self, self._account, self._peer, site)
         # The session tickets, if nothing is sent before.
         self._listener.soon(self._layer.flush)
         self._state = _State.OPEN
         self._wait(self._listener.first_request_within)
 
     def _received(self, data: bytes) -> None:
+        if isinstance(self._holder, FastLane):
+            self._holder.leave()
         if isinstance(self._holder, Exchange):
             self._more_of_request(self._holder, data)
-        elif self._holder is not None:
+        elif isinstance(self._holder, Tunnel):
             self._account.received += len(data)
             self._holder.client_received(data)
         elif self._state is _State.OPEN:
@@ -296,7 +302,12 @@ class Downstream(asyncio.Protocol):
 
     def _next_request(self, data: bytes) -> None:
         """Begin requests until one is under way or its head is not all there yet."""
-        left = AT_ONCE
+        lane, left = self._reception.lane, AT_ONCE
+        if lane is not None and not self._heads.data and data:
+            self._holder = lane
+            if lane.begin(data):
+                return
+            self._holder = None
         while self._holder is None and self._state is _State.OPEN and self._writable:
             if not left:
                 self.hold()
@@ -329,33 +340,23 @@ class Downstream(asyncio.Protocol):
 
     def _begin(self, head: bytes, rest: bytes) -> None:
         """Start the exchange for one head, or answer it here."""
-        listener, account = self._listener, self._account
-        account.begin()
+        reception = self._reception
+        self._account.begin()
         self.deadline = math.inf
-        persist = False
         try:
-            request = account.asked = read_request(head)
-            persist = request.framing.length == 0 and persistent(request.version, request.fields)
-            trusted, quotas = listener.trusted_proxies, listener.fair_share.quotas
-            sender = sender_of(self._peer, request.fields, account.request_id, trusted)
-            account.sender, account.request_id = sender, sender.request_id
-            route = route_of(request, sender, self._peer, self._site, listener.table, quotas)
-            if route is None:
+            received = reception.receive(head)
+            if received is None:
                 self._heads.data = rest
-                close = not self._persists(persist)
-                self.send(options_answer(date=listener.date, close=close))
-                account.end(200)
-                self._go_on(persist=persist)
+                close = not self._persists(reception.persist)
+                self.send(options_answer(date=self._listener.date, close=close))
+                self._account.end(200)
+                self._go_on(persist=reception.persist)
             else:
-                guard = route.guard
-                question = listener.doorkeeper.ask(guard, request.fields) if guard else None
-                request = one_hop_less(request)
-                exchange = Exchange(listener, self, request, route, sender)
-                self._holder = account.exchange = exchange
-                self._heads.data = exchange.begin(rest, question)
+                self._holder, question = received
+                self._heads.data = self._holder.begin(rest, question)
         except ClientError as error:
             self._holder, self._heads.data = None, rest
-            self._answer(error, persist=persist)
+            self._answer(error, persist=reception.persist)
 
     # The proxy's own answers, and the end.
 
@@ -372,11 +373,8 @@ class Downstream(asyncio.Protocol):
     def _go_on(self, *, persist: bool) -> None:
         """After an answer of the proxy's own: unless the connection persists, it was the last."""
         if not self._persists(persist):
-            self._linger()
-
-    def _linger(self) -> None:
-        self.finish()
-        self.break_off()
+            self.finish()
+            self.break_off()
 
     def _client_ended(self) -> None:
         """The client says nothing more. In a tunnel it still listens; in HTTP it has left."""

@@ -3,13 +3,12 @@
 Law: never fake a clean end. What the client sees as a complete answer is one; whatever breaks
 after the head was sent on ends in an aborted connection.
 
-What a failure of the upstream leads to is one table, VERDICTS. Time is measured on progress, never
-on totals: each byte that passes starts the patience anew (`_watch`).
+What a failure of the upstream leads to is one table (`verdict`). Time is measured on progress,
+never on totals: each byte that passes starts the patience anew (`_watch`).
 """
 
 import asyncio
 import time
-from enum import Enum, auto
 
 from .body import Body
 from .client import Client
@@ -33,28 +32,10 @@ from .reply import Reply
 from .routing import Route
 from .sockets import unacknowledged
 from .upstream import Upstream
+from .verdict import IDEMPOTENT, VERDICTS, Verdict
 
-# RFC 9110 §9.2.2. TRACE never gets here.
-IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
 # What is kept of a request body so that it can be sent again, or while a connection is opened.
 HELD_BODY = 64 * 1024
-
-
-class Verdict(Enum):
-    """What becomes of an exchange whose upstream failed."""
-
-    RETRY_ONCE = auto()
-    ANSWER = auto()
-    ABORT = auto()
-
-
-# (response head sent to the client?, safe to repeat?)
-VERDICTS = {
-    (False, True): Verdict.RETRY_ONCE,
-    (False, False): Verdict.ANSWER,
-    (True, True): Verdict.ABORT,
-    (True, False): Verdict.ABORT,
-}
 
 
 class Exchange:
@@ -115,6 +96,13 @@ class Exchange:
         else:
             self._connecting = self._loop.create_task(self._lease_after(question))
         return rest
+
+    def take_over(self, upstream: Upstream) -> None:
+        """Go on with a request without a body that was sent on this kept connection already."""
+        self._upstream = upstream
+        self.origin = self._route.config.to[0]
+        upstream.receiver = self
+        self._watch()
 
     def client_received(self, data: bytes) -> bytes:
         """Take more of the request; returns what is behind its end. Raises ClientError."""
@@ -324,7 +312,9 @@ class Exchange:
         self._pass_on(reply, piece)
 
     def _pass_on(self, reply: Reply, piece: bytes) -> None:
-        if piece:
+        if reply.done and self._body.done and not reply.persist:
+            self._client.send_last(piece)
+        elif piece:
             self._client.send(piece)
         if reply.done:
             self._finish(reply)

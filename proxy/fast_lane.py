@@ -31,9 +31,6 @@ class Driver(Client, Protocol):
     def left_fast_lane(self, exchange: Exchange) -> None:
         """The request under way is this exchange's from now on."""
 
-    def answered(self, answer: bytes, *, persist: bool) -> None:
-        """This is the whole response; unless it persists, the last of the connection."""
-
 
 class FastLane:
     """The fast lane of one client's connection to one site.
@@ -109,7 +106,8 @@ class FastLane:
         if route is not self._route:
             self._route = route
             self._memo = self._listener.memos.of(route)
-            self._pool = self._listener.pools.choose(route.config.to)
+            if self._memo is not None:
+                self._pool = self._listener.pools.choose(route.config.to)
         memo = self._memo
         if memo is None or not memo.worthwhile(self._listener.date):
             return None
@@ -138,7 +136,7 @@ class FastLane:
             found = memo.answer(data, listener.date, persist=known.persist)
         if found is None:
             self._learn(data)
-            self._leave().upstream_received(data)
+            self.leave().upstream_received(data)
             return
         body, answer = found
         self.status = answer.status
@@ -146,17 +144,17 @@ class FastLane:
             self.answered_at = time.perf_counter_ns()
         upstream = self._upstream
         upstream.answered()
+        send = self._client.send if known.persist else self._client.send_last
+        send(answer.head + data[body:] if answer.length else answer.head)
         upstream.give_back()
-        self._client.answered(
-            answer.head + data[body:] if answer.length else answer.head, persist=known.persist
-        )
+        self._client.exchange_ended(persist=known.persist)
 
     def _learn(self, data: bytes) -> None:
         request, listener, memo = self._account.asked, self._listener, self._memo
         if request is not None and memo is not None:
             memo.learn_answer(data, request, listener.limits, listener.date)
 
-    def _leave(self) -> Exchange:
+    def leave(self) -> Exchange:
         """Let an exchange go on from here."""
         account = self._account
         request, sender = account.asked, account.sender
@@ -172,31 +170,27 @@ class FastLane:
     # Whatever else may happen, to either end.
 
     def upstream_ended(self) -> bool:
-        return self._leave().upstream_ended()
+        return self.leave().upstream_ended()
 
     def upstream_lost(self) -> None:
-        self._leave().upstream_lost()
+        self.leave().upstream_lost()
 
     def upstream_full(self) -> None:
-        self._leave().upstream_full()
+        self.leave().upstream_full()
 
     def upstream_drained(self) -> None:
-        self._leave().upstream_drained()
-
-    def client_received(self, data: bytes) -> bytes:
-        """More has come from the client: the next request, before its turn."""
-        return self._leave().client_received(data)
+        self.leave().upstream_drained()
 
     def client_left(self) -> None:
         """The client is gone: the upstream shall not work on for nobody."""
         self._upstream.close()
 
     def client_full(self) -> None:
-        self._leave().client_full()
+        self.leave().client_full()
 
     def client_drained(self) -> None:
-        self._leave().client_drained()
+        self.leave().client_drained()
 
     def expired(self) -> None:
         """Nothing has come for as long as the configuration allows."""
-        self._leave().expired()
+        self.leave().expired()

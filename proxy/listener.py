@@ -19,6 +19,7 @@ from .counts import Counts
 from .doorkeeper import Doorkeeper
 from .fair_share import FairShare
 from .findings import Findings
+from .memo import Memos
 from .pool import Pools
 from .routing import Route, Table
 from .tally import Tally
@@ -80,6 +81,7 @@ class Listener:
         self.counts = Counts(tally or Tally.alone())
         self.fair_share = fair_share or FairShare()
         self.doorkeeper = Doorkeeper()
+        self.memos = Memos()
         self.draining = False
         self.ending = False
         self._findings = findings

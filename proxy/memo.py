@@ -194,7 +194,8 @@ def _alike(route: Route) -> bool:
         len(config.to) == 1
         and config.to[0].proxy_protocol is None
         and config.host_header == "preserve"
-        and not (config.allow or config.basic_auth or config.health or config.compress)
+        and not (config.allow or config.health or config.compress)
         and route.quota is None
+        and route.guard is None
         and not route.rules.request_dropped & {b"x-forwarded-for", b"x-request-id"}
     )

@@ -14,6 +14,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import NamedTuple
 
@@ -151,7 +152,7 @@ class RecordLayer:
     write of their own costs a fresh connection 8 µs of 250.
     """
 
-    __slots__ = ("_connection", "_engine", "_hello", "_transport", "established")
+    __slots__ = ("_connection", "_engine", "_finished", "_hello", "_transport", "established")
 
     def __init__(self, base: SSL.Context, transport: asyncio.Transport) -> None:
         self._connection = SSL.Connection(base, None)
@@ -159,6 +160,7 @@ class RecordLayer:
         self._engine = engine(self._connection)
         self._transport = transport
         self._hello = b""
+        self._finished = False
         self.established = False
 
     @property
@@ -216,12 +218,12 @@ class RecordLayer:
 
     def finish(self) -> None:
         """Send close_notify: the end of what we say, not of what we hear (RFC 8446 §6.1)."""
-        try:
-            self._connection.shutdown()
-        except SSL.Error:
-            # Within a handshake there is nothing to close yet.
-            return
-        self.flush()
+        # Within a handshake there is nothing to close yet.
+        if self.established and not self._finished:
+            self._finished = True
+            with suppress(SSL.Error):
+                self._connection.shutdown()
+            self.flush()
 
     def _handshake(self, data: bytes) -> bool:
         self._hello += data

@@ -39,6 +39,20 @@ class Tunnel:
         upstream.receiver = self
         self._watch()
 
+    def begin(self, early: bytes, ahead: bytes, *, ending: bool) -> None:
+        """Pass on what came before the switch: `early` from the upstream, `ahead` from the client.
+
+        `ending`: the process drains already.
+        """
+        if not self._client.writable():
+            self.client_full()
+        if early:
+            self.upstream_received(early)
+        if ahead:
+            self.client_received(ahead)
+        if ending:
+            self.drain()
+
     def client_received(self, data: bytes) -> None:
         """Bytes from the client."""
         if self._upstream_told:

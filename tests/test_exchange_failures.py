@@ -6,7 +6,8 @@ from itertools import product
 
 import pytest
 
-from proxy.exchange import HELD_BODY, VERDICTS, Exchange, Verdict
+from proxy.exchange import HELD_BODY, Exchange
+from proxy.verdict import VERDICTS, Verdict
 from tests.playbook import on_stage, settled, stage
 from tests.scene import GET, OK, Scene, post, reply
 
