@@ -1,13 +1,20 @@
-"""What the admin listener answers: whether all is well, and figures for Prometheus."""
+"""What the admin listener answers: whether all is well, figures for Prometheus, the status page.
 
+Law: whoever reaches it may read and nothing else; no page of a stranger reads it through a browser.
+"""
+
+import json
 import mmap
 import platform
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from . import VERSION
+from .admin_names import loopback, of_no_stranger
 from .answers import content_answer
 from .certificates import Certificates
 from .errors import ClientError
@@ -24,51 +31,101 @@ from .metrics import (
     UPSTREAM_HEALTHY,
 )
 from .plain import Respond
+from .status.page import PAGE, POLICY
+from .status.report import Report
 from .tally import Tallies
 from .watch import Watch
 
 _TEXT = b"text/plain; charset=utf-8"
+_HTML = b"text/html; charset=utf-8"
+_JSON = b"application/json"
+_METHODS = b"GET, HEAD"
+# What is told is true now and nobody else's business.
+_FIELDS = (
+    b"Cache-Control: no-store\r\n"
+    b"X-Content-Type-Options: nosniff\r\n"
+    b"Cross-Origin-Resource-Policy: same-origin\r\n"
+)
+_PAGE_FIELDS = (
+    b"Content-Security-Policy: %b\r\n"
+    b"X-Frame-Options: DENY\r\n"
+    b"Referrer-Policy: no-referrer\r\n"
+    b"Cross-Origin-Opener-Policy: same-origin\r\n"
+) % POLICY.encode("ascii")
+
+
+class Content(NamedTuple):
+    """What stands at a path."""
+
+    kind: bytes
+    body: bytes
+    status: int = 200
+    fields: bytes = b""
 
 
 def administering(
-    listener: Listener, certificates: Certificates, tallies: Tallies, watch: Watch
+    listener: Listener,
+    certificates: Certificates,
+    tallies: Tallies,
+    watch: Watch,
+    report: Report,
+    *,
+    guarded: bool,
 ) -> Respond:
-    """Answer /health and /metrics."""
+    """Answer /health, /metrics, /status and /status.json.
+
+    `guarded`: only by names that no stranger can own, or those of sites.
+    """
     exposition = Exposition()
 
-    def health() -> tuple[int, bytes, str]:
+    def health() -> Content:
         troubles = certificates.troubles(datetime.now(UTC))
-        return (
-            (503 if troubles else 200),
-            _TEXT,
-            "".join(f"{line}\n" for line in troubles) or "ok\n",
-        )
+        text = "".join(f"{line}\n" for line in troubles) or "ok\n"
+        return Content(_TEXT, text.encode("utf-8"), 503 if troubles else 200)
 
-    def metrics() -> tuple[int, bytes, str]:
+    def metrics() -> Content:
         counted = with_origins(tallies.read(), watch.states())
         figures = chain(counted, _of_certificates(certificates), _of_processes(tallies))
-        return 200, CONTENT_TYPE, exposition.text(figures)
+        return Content(CONTENT_TYPE, exposition.text(figures).encode("utf-8"))
 
-    pages: dict[bytes, Callable[[], tuple[int, bytes, str]]] = {
+    def status() -> Content:
+        document = json.dumps(report.document(), separators=(",", ":"), allow_nan=False)
+        return Content(_JSON, document.encode("ascii"))
+
+    places: dict[bytes, Callable[[], Content]] = {
         b"/health": health,
         b"/metrics": metrics,
+        b"/status": lambda: Content(_HTML, PAGE, fields=_PAGE_FIELDS),
+        b"/status.json": status,
     }
 
     def respond(request: RequestHead, close: bool) -> bytes:
-        page = pages.get(request.target.partition(b"?")[0])
-        if page is None:
-            raise ClientError(404, "there are /health and /metrics here")
-        status, kind, text = page()
+        name = request.host_name
+        if guarded and not of_no_stranger(name) and listener.table.site(name) is None:
+            raise ClientError(421, "ask by address, as localhost, or by the name of a site")
+        place = places.get(request.target.partition(b"?")[0])
+        if place is None:
+            there = ", ".join(path.decode("ascii") for path in places)
+            raise ClientError(404, f"what there is: {there}")
+        if request.method not in (b"GET", b"HEAD"):
+            raise ClientError(405, "this is only read", allowed=_METHODS)
+        content = place()
         return content_answer(
-            text.encode("utf-8"),
+            content.body,
             date=listener.date,
             close=close,
             bodiless=request.method == b"HEAD",
-            status=status,
-            kind=kind,
+            status=content.status,
+            kind=content.kind,
+            fields=_FIELDS + content.fields,
         )
 
     return respond
+
+
+def only_here(door: socket.socket) -> bool:
+    """Whether an admin listener is reached by TCP, and from this machine alone."""
+    return door.family != socket.AF_UNIX and loopback(door.getsockname()[0])
 
 
 def with_origins(counted: Iterable[Figure], states: Iterable[OriginState]) -> Iterator[Figure]:

@@ -48,7 +48,7 @@ def error_answer(
 def _what_would_help(error: ClientError) -> bytes:
     lines = b""
     if error.status == 405:
-        lines += b"Allow: %b\r\n" % ALLOWED_METHODS
+        lines += b"Allow: %b\r\n" % (error.allowed or ALLOWED_METHODS)
     if error.retry_after is not None:
         lines += b"Retry-After: %d\r\n" % error.retry_after
     if error.realm is not None:
@@ -80,9 +80,10 @@ def content_answer(
     bodiless: bool,
     status: int = 200,
     kind: bytes = b"application/octet-stream",
+    fields: bytes = b"",
 ) -> bytes:
-    """A response with these bytes as they are; `kind` is their media type."""
-    lines = b"Content-Type: %b\r\nContent-Length: %d\r\n" % (kind, len(content))
+    """A response with these bytes as they are; `kind` is their media type, `fields` more lines."""
+    lines = b"Content-Type: %b\r\nContent-Length: %d\r\n%b" % (kind, len(content), fields)
     answer = _answer(f"{status} {phrase(status)}", lines, date, close=close)
     return answer + (b"" if bodiless else content)
 

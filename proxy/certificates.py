@@ -42,7 +42,7 @@ class Certificates:
         self._seen: dict[Site, tuple[int, int] | None] = {}
         self._files_seen: dict[Site, object] = {}
         self._contexts: dict[Site, SSL.Context] = {}
-        self._ends: dict[Site, datetime] = {}
+        self._leaves: dict[Site, x509.Certificate] = {}
         for site in table.sites.values():
             self._load(site)
 
@@ -62,7 +62,11 @@ class Certificates:
 
     def ends(self) -> Iterator[tuple[str, datetime]]:
         """When the certificate of each host ends that has one."""
-        return ((site.name, end) for site, end in self._ends.items())
+        return ((name, leaf.not_valid_after_utc) for name, leaf in self.leaves())
+
+    def leaves(self) -> Iterator[tuple[str, x509.Certificate]]:
+        """The certificate that is served for each host that has one."""
+        return ((site.name, leaf) for site, leaf in self._leaves.items())
 
     def dangers(self) -> Iterator[tuple[str, bool]]:
         """Whether the certificate of each host that has one automatically is in danger."""
@@ -74,11 +78,9 @@ class Certificates:
         """What is wrong with the certificates, a line each; empty when all is well."""
         lines = []
         for site in self._table.sites.values():
-            end = self._ends.get(site)
-            if end is None:
-                lines.append(f"{site.name}: there is no certificate yet")
-            elif end <= now:
-                lines.append(f"{site.name}: the certificate ended at {end:%Y-%m-%dT%H:%M:%SZ}")
+            trouble = _trouble(self._leaves.get(site), now)
+            if trouble is not None:
+                lines.append(f"{site.name}: {trouble}")
         return lines
 
     def look_again(self) -> None:
@@ -148,7 +150,7 @@ class Certificates:
 
     def _serve(self, site: Site, certificate: bytes, key: bytes) -> None:
         self._contexts[site] = site_context(certificate, key)
-        self._ends[site] = x509.load_pem_x509_certificate(certificate).not_valid_after_utc
+        self._leaves[site] = x509.load_pem_x509_certificate(certificate)
 
     def _sign(self, site: Site, now: datetime) -> None:
         if self._authority is None:
@@ -157,6 +159,15 @@ class Certificates:
         pair = self._authority.issue(names, now=now)
         self._pairs[site.name] = pair
         self._serve(site, pair.certificate, pair.key)
+
+
+def _trouble(leaf: x509.Certificate | None, now: datetime) -> str | None:
+    if leaf is None:
+        return "there is no certificate yet"
+    begin, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
+    if now >= end:
+        return f"the certificate ended at {end:%Y-%m-%dT%H:%M:%SZ}"
+    return f"the certificate begins at {begin:%Y-%m-%dT%H:%M:%SZ}" if now < begin else None
 
 
 def _identity(file: Path) -> tuple[int, int] | None:

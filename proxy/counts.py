@@ -24,6 +24,7 @@ from .metrics import (
     STARTED,
     UPSTREAM_ERRORS,
     UPSTREAM_HEALTHY,
+    UPSTREAM_MARKED,
     WEBSOCKETS,
     WORKERS,
 )
@@ -88,9 +89,12 @@ class Counts:
         """An origin of `site` failed; `reason` is that of the UpstreamError."""
         self._values[self._place(UPSTREAM_ERRORS.name, site, reason)] += 1
 
-    def upstream_marked(self, site: str, origin: str, *, healthy: bool) -> None:
-        """What this worker's requests say of an origin of `site`."""
+    def upstream_marked(self, site: str, origin: str, reason: str, *, healthy: bool) -> None:
+        """What this worker's requests say of an origin of `site`, from now on; `reason`: why it was
+        not healthy, or is not."""
         self._values[self._place(UPSTREAM_HEALTHY.name, site, origin)] = healthy
+        since = 0 if healthy else time.time_ns()
+        self._values[self._place(UPSTREAM_MARKED.name, site, origin, reason)] = since
 
     def websocket_began(self, site: str) -> None:
         """A WebSocket was opened."""
@@ -145,6 +149,7 @@ _BY_NAME = {
         LOST_LINES,
         UPSTREAM_ERRORS,
         UPSTREAM_HEALTHY,
+        UPSTREAM_MARKED,
         WEBSOCKETS,
     )
 }

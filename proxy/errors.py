@@ -8,16 +8,24 @@ class ClientError(Exception):
     """The client's fault: answered with `status` and `reason`, which may be shown to it.
 
     `retry_after`: after how many seconds it may try again. `realm`: for what it needs a password.
+    `allowed`: the methods that are served instead, where those are fewer than usual.
     """
 
     def __init__(
-        self, status: int, reason: str, *, retry_after: int | None = None, realm: str | None = None
+        self,
+        status: int,
+        reason: str,
+        *,
+        retry_after: int | None = None,
+        realm: str | None = None,
+        allowed: bytes | None = None,
     ) -> None:
         super().__init__(status, reason)
         self.status = status
         self.reason = reason
         self.retry_after = retry_after
         self.realm = realm
+        self.allowed = allowed
 
 
 class UpstreamError(Exception):

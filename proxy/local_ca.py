@@ -112,8 +112,13 @@ class LocalAuthority:
 
 
 def renewal_due(pair: Pair, *, now: datetime) -> bool:
-    """Whether two thirds of the certificate's lifetime are gone."""
-    return now >= pair.not_before + (pair.not_after - pair.not_before) * 2 / 3
+    """Whether the certificate's `renewal_time` has come."""
+    return now >= renewal_time(pair.not_before, pair.not_after)
+
+
+def renewal_time(not_before: datetime, not_after: datetime) -> datetime:
+    """When two thirds of a certificate's lifetime are gone."""
+    return not_before + (not_after - not_before) * 2 / 3
 
 
 # ---- certificates

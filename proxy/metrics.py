@@ -151,3 +151,12 @@ METRICS = (
     RESIDENT_BYTES,
 )
 RESULTS = ("success", "failure")
+
+# Not told to Prometheus, where a time is no figure: for the status page.
+UPSTREAM_MARKED = Metric(
+    "upstream_marked",
+    "Since when requests of a worker speak against an origin, in Unix time; 0: they do not.",
+    ("site", "origin", "reason"),
+    Kind.MOST,
+    scale=NANOSECONDS,
+)

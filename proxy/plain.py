@@ -127,8 +127,6 @@ class PlainConnection(asyncio.Protocol):
         close = self._listener.draining or not persist
         error = None
         try:
-            if request.method in (b"CONNECT", b"TRACE"):
-                raise ClientError(405, "this method is not served")
             answer = self._respond(request, close)
         except ClientError as refusal:
             error = refusal

@@ -18,6 +18,8 @@ def redirecting(
 
     def respond(request: RequestHead, close: bool) -> bytes:
         head_only, date = request.method == b"HEAD", listener.date
+        if request.method in (b"CONNECT", b"TRACE"):
+            raise ClientError(405, "this method is not served")
         if request.target.startswith(_CHALLENGES):
             content = http_token(request.target.removeprefix(_CHALLENGES).decode("ascii"))
             if content is None:

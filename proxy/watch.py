@@ -59,7 +59,9 @@ class Watch:
         origin, standing = pool.origin, pool.standing
         sites = self._sites(lambda route: origin in route.config.to)
         for site in sites:
-            self._listener.counts.upstream_marked(site, str(origin), healthy=not standing.marked)
+            self._listener.counts.upstream_marked(
+                site, str(origin), standing.reason, healthy=not standing.marked
+            )
         self._tell("requests", sites, origin, not standing.marked, standing.reason)
 
     def _checked(self, check: Check, finding: Finding) -> None:

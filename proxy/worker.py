@@ -16,7 +16,7 @@ from typing import NamedTuple
 import uvloop
 
 from .access_log import AccessLog
-from .admin import administering
+from .admin import administering, only_here
 from .announced import announceable
 from .bulletin import Bulletin
 from .certificates import Certificates
@@ -32,6 +32,7 @@ from .proxy_protocol import Endpoints
 from .redirect import redirecting
 from .routing import Table
 from .seat import QUIET, READY
+from .status.report import Report
 from .strays import fault
 from .tally import Tallies, Tally
 from .tls import Base, silence_refusals
@@ -161,7 +162,9 @@ async def _open(
 ) -> list[asyncio.Server]:
     port = doors.https[0].getsockname()[1]
     redirect = redirecting(listener, port, plan.certificates.http_token)
-    admin = administering(listener, plan.certificates, plan.tallies, watch)
+    report = Report(listener, plan.certificates, plan.tallies, watch, plan.config.store)
+    guarded = any(only_here(door) for door in doors.admin)
+    admin = administering(listener, plan.certificates, plan.tallies, watch, report, guarded=guarded)
 
     def secured(ends: Endpoints | None) -> asyncio.Protocol:
         return Downstream(listener, ends)

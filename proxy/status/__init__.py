@@ -1,0 +1,1 @@
+"""The status page, and the document it is drawn from."""
