@@ -41,11 +41,16 @@ class Authority:
         self.pem = folder / "authority.pem"
         self.pem.write_bytes(_pem(self._root))
 
-    def pair(self, *names: str) -> Pair:
-        """A new certificate for `names` (DNS names, wildcards, IP addresses) and its key."""
+    def pair(
+        self, *names: str, dates: tuple[datetime.datetime, datetime.datetime] | None = None
+    ) -> Pair:
+        """A new certificate for `names` (DNS names, wildcards, IP addresses) and its key.
+
+        `dates`: when it begins and ends; otherwise just now, and after LIFETIME.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         leaf = (
-            self._begin(_named(names[0]), key.public_key())
+            self._begin(_named(names[0]), key.public_key(), dates)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(signs_certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -67,8 +72,14 @@ class Authority:
         )
         return pair
 
-    def _begin(self, subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+    def _begin(
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePublicKey,
+        dates: tuple[datetime.datetime, datetime.datetime] | None = None,
+    ) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.UTC)
+        begins, ends = dates or (now - datetime.timedelta(minutes=5), now + LIFETIME)
         identifier = x509.SubjectKeyIdentifier.from_public_key
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         return (
@@ -77,8 +88,8 @@ class Authority:
             .issuer_name(self._name)
             .public_key(key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(minutes=5))
-            .not_valid_after(now + LIFETIME)
+            .not_valid_before(begins)
+            .not_valid_after(ends)
             .add_extension(identifier(key), critical=False)
             .add_extension(issuer, critical=False)
         )
