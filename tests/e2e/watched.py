@@ -72,6 +72,11 @@ class Watched:
         """What the document says of a site."""
         return the(self.status()["sites"], site=name)
 
+    def counted(self, requests: int) -> dict[str, Any]:
+        """What is said of API once so many are counted: an answer is sent before it is counted."""
+        status = self.becomes(lambda status: the(status["sites"], site=API)["requests"] >= requests)
+        return the(status["sites"], site=API)
+
     def certificate(self, host: str) -> dict[str, Any]:
         """What the document says of a certificate."""
         return the(self.status()["certificates"], host=host)
