@@ -78,12 +78,11 @@ class Downstream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             plain = self._layer.receive(data)
-        except HandshakeError as error:
-            self._account.handshake_failed(error.reason)
-            self._close_transport()
-            return
-        except ConnectionError:
-            self.abort()
+        except (HandshakeError, ConnectionError) as error:
+            if isinstance(error, HandshakeError):
+                self._account.handshake_failed(error.reason)
+            self._let_go()
+            self._close_transport()  # a reset would take the alert from the client
             return
         if self._state is _State.HANDSHAKE and self._layer.established:
             self._greeted()
@@ -100,11 +99,8 @@ class Downstream(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._listener.parted(self)
         self._listener.take_leave(self._peer)
-        self._account.client_left()
-        holder, self._holder = self._holder, None
         self._state = _State.CLOSING
-        if holder is not None:
-            holder.client_left()
+        self._let_go()
 
     def pause_writing(self) -> None:
         self._writable = False
@@ -382,11 +378,15 @@ class Downstream(asyncio.Protocol):
         if isinstance(self._holder, Tunnel):
             self._holder.client_ended()
             return
-        self._account.client_left()
-        exchange, self._holder = self._holder, None
-        if exchange is not None:
-            exchange.client_left()
+        self._let_go()
         self.close()
+
+    def _let_go(self) -> None:
+        """The client has left: whoever holds the connection is told."""
+        self._account.client_left()
+        holder, self._holder = self._holder, None
+        if holder is not None:
+            holder.client_left()
 
     def _close_transport(self) -> None:
         self._state = _State.CLOSING
