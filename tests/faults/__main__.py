@@ -60,7 +60,7 @@ async def run(minutes: float, seed: int, folder: Path) -> int:
                     flush=True,
                 )
                 if crowd.wrong or origin.wrong:
-                    print(*crowd.wrong, *origin.wrong, sep="\n")
+                    print(*crowd.wrong, *origin.wrong, proxy.stderr_text(), sep="\n")
                     return 1
             watching.cancel()
             if found := proxy.says("Traceback|worker_(died|restarted)|error"):

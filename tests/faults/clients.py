@@ -41,6 +41,7 @@ class Connection:
 
     def __init__(self, reader: Listened, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer, self.open = reader, writer, True
+        self.ended = ""
 
     @classmethod
     async def to(cls, port: int, trusting: ssl.SSLContext) -> Connection:
@@ -92,8 +93,9 @@ class Connection:
         if not bodiless:
             try:
                 await self._read_into(got, fields)
-            except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):
+            except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError) as error:
                 whole = self.open = False
+                self.ended = f"{len(got)} bytes, then {error!r}"
         if whole and got != plan.answer:
             raise WrongAnswerError(f"{plan}: {len(got)} bytes look whole: {bytes(got[:60])!r}")
         if not plan.answer.startswith(got):
@@ -187,7 +189,9 @@ class Crowd:
         if outcome not in may_be and plan.token not in self._origin.crossed:
             now, heard = asyncio.get_running_loop().time(), self._origin.heard.get(plan.token)
             when = "never" if heard is None else f"{now - heard:.3f} s ago"
-            self.wrong.append(f"{plan}: {outcome}, the origin heard of it {when}")
+            self.wrong.append(
+                f"{plan}: {outcome}, the origin heard of it {when}; {connection.ended}"
+            )
 
     def _strangers(self, connection: Connection, plans: list[Plan]) -> None:
         tokens = {plan.token for plan in plans}
