@@ -44,7 +44,7 @@ def trial(file: Path) -> str | None:
 
 @dataclass
 class Survivor:
-    """A process that lives on. `voice`: the descriptor by which it speaks."""
+    """A process that lives on. `voice`: the descriptor by which it speaks; -1: it has died."""
 
     kind: str
     pid: int
@@ -83,8 +83,8 @@ class Handover:
         yield self.tallies
         for _, sockets in self.sockets:
             yield from sockets
-        for survivor in self.survivors:
-            yield survivor.voice
+        # One that has just died says nothing more; it is still to be waited for.
+        yield from (each.voice for each in self.survivors if each.voice >= 0)
 
     def entrance(self) -> dict[Place, list[socket.socket]]:
         """The sockets passed on, by their place."""

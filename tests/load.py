@@ -15,7 +15,7 @@ import ssl
 import sys
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 SWITCH = b"HTTP/1.1 101 Go\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
@@ -158,7 +158,7 @@ async def main() -> None:
     await loop.run_in_executor(None, sys.stdin.read)
     load.stopping.set()
     await asyncio.gather(*clients)
-    print(json.dumps(asdict(load.report)), flush=True)
+    print(json.dumps(vars(load.report)), flush=True)
 
 
 if __name__ == "__main__":
