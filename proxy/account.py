@@ -26,6 +26,8 @@ class Served(Protocol):
     """An exchange, by whatever way; see `exchange.Exchange` for what each of these means."""
 
     @property
+    def method(self) -> bytes: ...
+    @property
     def origin(self) -> Origin | None: ...
     @property
     def status(self) -> int: ...
@@ -131,15 +133,14 @@ class Account:
 
     def exchange_ended(self) -> None:
         """The client has the whole response."""
-        exchange, asked = self.exchange, self.asked
+        exchange = self.exchange
         assert exchange is not None
-        assert asked is not None
         if exchange.failures or self._listener.access_log is not None:
             self.end(exchange.status)
             return
         # What nearly every request does, in the steps that it needs: with `begin` 1 µs in all.
         took = _now() - self._began
-        self._counts.request(self.site, asked.method, exchange.status, took)
+        self._counts.request(self.site, exchange.method, exchange.status, took)
         self._began = 0
         self.exchange = None
 
@@ -171,9 +172,9 @@ class Account:
             self.end(self.exchange.status or CLIENT_LEFT, error)
 
     def _count(self, status: int, took: int) -> None:
-        asked, counts = self.asked, self._counts
-        site = self._site_asked()
-        counts.request(site, b"" if asked is None else asked.method, status, took)
+        counts, site = self._counts, self._site_asked()
+        known = self.exchange or self.asked
+        counts.request(site, b"" if known is None else known.method, status, took)
         if self.exchange is not None and self.exchange.failures:
             for reason in self.exchange.failures:
                 counts.upstream_failed(site, reason)

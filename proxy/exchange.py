@@ -75,6 +75,11 @@ class Exchange:
     # The request, from the client to the upstream.
 
     @property
+    def method(self) -> bytes:
+        """That of the request."""
+        return self._request.method
+
+    @property
     def request_complete(self) -> bool:
         """Whether the whole request has come from the client."""
         return self._body.done

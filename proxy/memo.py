@@ -5,8 +5,8 @@ the same bytes for the same route; whoever finds nothing takes the long way. The
 both ways give the same bytes.
 
 Why: a client sends the same fields with every announce, and an origin answers with the same head
-for a second. To find what was made of them costs 1 µs of CPU; to make it anew from remembered parts
-costs 30, from nothing 60 (`python -m bench.exchange`).
+for a second. What was made of them costs 2 µs to find, 30 to make of remembered parts and 60 to
+make anew (`python -m bench.exchange`).
 """
 
 import re

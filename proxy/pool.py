@@ -45,7 +45,8 @@ class Pool:
         self.leased = 0
         self.turn = 0
         self._idle: dict[Upstream, None] = {}
-        self._open: set[Upstream] = set()
+        self._held = 0
+        self._time = asyncio.get_running_loop().time
         self._dialer = Dialer(origin, connect_timeout)
         self._told = told
         self._trial: asyncio.Task[None] | None = None
@@ -56,19 +57,20 @@ class Pool:
 
         `repeatable`: the request may be sent a second time should the connection prove stale.
         """
-        now = _now()
+        idle = self._idle
+        now = self._time()
         if now < self._hasty_until and not repeatable:
             return None
-        while self._idle:
-            upstream = next(reversed(self._idle))
-            idle = now - upstream.idle_since
-            if not repeatable and idle >= FRESH_SECONDS:
+        while idle:
+            upstream = next(reversed(idle))
+            silent_for = now - upstream.idle_since
+            if not repeatable and silent_for >= FRESH_SECONDS:
                 return None
-            gone = idle >= IDLE_SECONDS or upstream.transport.is_closing()
-            if not gone and _owes_nothing(upstream.transport, repeatable=repeatable):
-                del self._idle[upstream]
+            gone = silent_for >= IDLE_SECONDS or upstream.transport.is_closing()
+            if not gone and _owes_nothing(upstream, repeatable=repeatable):
+                del idle[upstream]
                 self.leased += 1
-                self._open.add(upstream)
+                self._hold(upstream)
                 return upstream
             self.lost(upstream)
             upstream.transport.abort()
@@ -87,7 +89,7 @@ class Pool:
             if isinstance(error, UpstreamError):
                 self.failed(error.reason, unreachable=True)
             raise
-        self._open.add(upstream)
+        self._hold(upstream)
         self._connected()
         return upstream
 
@@ -110,14 +112,15 @@ class Pool:
             upstream.close()
             return
         self.forget(upstream)
-        upstream.idle_since = asyncio.get_running_loop().time()
+        upstream.idle_since = self._time()
         self._idle[upstream] = None
 
     def forget(self, upstream: Upstream) -> None:
         """Count a connection no longer, leased or kept."""
         self._idle.pop(upstream, None)
-        if upstream in self._open:
-            self._open.remove(upstream)
+        if upstream.leased:
+            upstream.leased = False
+            self._held -= 1
             self.leased -= 1
 
     def lost(self, upstream: Upstream) -> None:
@@ -142,7 +145,7 @@ class Pool:
     @property
     def connections(self) -> int:
         """How many are open: leased, kept, or about to be closed."""
-        return len(self._open) + len(self._idle)
+        return self._held + len(self._idle)
 
     def close(self) -> None:
         """Close every kept connection."""
@@ -150,6 +153,10 @@ class Pool:
             self._trial.cancel()
         for upstream in list(self._idle):
             upstream.close()
+
+    def _hold(self, upstream: Upstream) -> None:
+        upstream.leased = True
+        self._held += 1
 
     def _connected(self) -> None:
         if self.standing.marked and self.standing.connected(_now()):
@@ -231,12 +238,12 @@ class _Trial(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
 
 
-def _owes_nothing(transport: asyncio.BaseTransport, *, repeatable: bool) -> bool:
+def _owes_nothing(upstream: Upstream, *, repeatable: bool) -> bool:
     """Whether no byte waits on a kept connection: it would be read as the next client's answer.
 
     That its origin has ended it matters only to a request that cannot be repeated.
     """
-    return not unread_waits(transport) if repeatable else silent(transport)
+    return not unread_waits(upstream.descriptor) if repeatable else silent(upstream.transport)
 
 
 def _now() -> float:

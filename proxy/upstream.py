@@ -7,7 +7,7 @@ it are no response (RFC 9112 §9.2): it is closed.
 import asyncio
 from typing import Protocol, cast
 
-from .sockets import unread
+from .sockets import descriptor_of, unread
 
 
 class Receiver(Protocol):
@@ -49,17 +49,29 @@ class Keeper(Protocol):
 
 
 class Upstream(asyncio.Protocol):
-    """One connection to an origin. `reused`: an exchange ended on it before."""
+    """One connection to an origin. `reused`: an exchange ended on it before.
 
-    __slots__ = ("_pool", "idle_since", "receiver", "reused", "transport")
+    `leased` is its pool's note that somebody has it, `descriptor` its socket's.
+    """
+
+    __slots__ = (
+        "_pool",
+        "descriptor",
+        "idle_since",
+        "leased",
+        "receiver",
+        "reused",
+        "transport",
+    )
 
     transport: asyncio.Transport
 
     def __init__(self, pool: Keeper) -> None:
         self._pool = pool
         self.receiver: Receiver | None = None
-        self.reused = False
+        self.reused = self.leased = False
         self.idle_since = 0.0
+        self.descriptor = -1
 
     def give_back(self) -> None:
         """End the lease and keep the connection for another exchange."""
@@ -83,6 +95,7 @@ class Upstream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        self.descriptor = descriptor_of(transport)
 
     def data_received(self, data: bytes) -> None:
         if self.receiver is None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from proxy.sockets import silent, unread_waits
+from proxy.sockets import descriptor_of, silent, unread_waits
 
 
 async def told(do: Callable[[socket.socket], object]) -> tuple[bool, bool]:
@@ -19,7 +19,7 @@ async def told(do: Callable[[socket.socket], object]) -> tuple[bool, bool]:
         transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
         transport.pause_reading()
         do(theirs)
-        seen = unread_waits(transport), silent(transport)
+        seen = unread_waits(descriptor_of(transport)), silent(transport)
         transport.close()
         await asyncio.sleep(0)
     return seen
