@@ -16,9 +16,10 @@ from .doors import Doors
 from .tally import Tally
 
 # Seconds to wait before a process is started again that lived shorter than _SOUND: the first time
-# at once, then ever longer, so that one that cannot live does not eat the machine.
-BACKOFF = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
-_SOUND = 60.0
+# at once, then ever longer, so that one that cannot live does not eat the machine. Never long, for
+# connections wait in the queue of its doors.
+BACKOFF = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_SOUND = 5.0
 _NO_DOORS = Doors()
 # What the supervisor listens to; blocked around a fork, so that none meets its handlers in a child.
 SIGNALS = (

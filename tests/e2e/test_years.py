@@ -23,8 +23,9 @@ from tests.programs import Hopward, alive, wait_for
 HOST = "app.example.com"
 WEBSOCKETS = 50
 LOAD = ("--keep-alive", "8", "--fresh", "4", "--websockets", str(WEBSOCKETS))
-# How long what was under way on a killed worker may take to be seen as broken.
-IN_FLIGHT = 2.0
+# How long what was under way on a killed worker may take to be seen as broken, on a busy machine.
+IN_FLIGHT = 5.0
+CLIENTS = 12
 
 Configured = Callable[..., dict[str, object]]
 
@@ -157,6 +158,7 @@ def test_ten_killed_workers_cost_what_was_under_way_on_them_and_nothing_else(
         years.kill_worker()
     report = years.report()
     ended = [at for at, _ in report["failures"]] + report["drops"]
+    assert len(report["failures"]) <= CLIENTS * len(years.kills)
     assert all(any(0 <= at - kill < IN_FLIGHT for kill in years.kills) for at in ended)
     assert set(report["responses"]) == {"200"}
     assert years.figure("hopward_worker_restarts_total") == 10
