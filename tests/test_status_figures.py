@@ -63,8 +63,11 @@ def test_what_has_come_since_is_the_difference(tallies: Tallies, one: Counts) ->
 
 
 def test_traffic_adds_up() -> None:
-    one, other = Traffic(1, 1, 0, (1, 0)), Traffic(2, 0, 1, (1, 1))
-    assert one.plus(other) == Traffic(3, 1, 1, (2, 1))
+    counts = tuple(range(16))
+    one, other = Traffic(1, 1, 0, counts), Traffic(2, 0, 1, counts)
+    twice = tuple(2 * count for count in counts)
+    assert Traffic.together([one, other]) == Traffic(3, 1, 1, twice)
+    assert Traffic.together([]) == Traffic()
 
 
 def test_upstream_errors_stand_under_their_site_by_reason(tallies: Tallies, one: Counts) -> None:

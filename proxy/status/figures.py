@@ -1,6 +1,6 @@
 """All that was counted, as a person would ask for it: by metric, by site. Pure."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from ..metrics import (
@@ -13,6 +13,8 @@ from ..metrics import (
 )
 from ..tally import Key, Series
 
+_NO_COUNTS = (0,) * (REQUEST_SECONDS.width - 1)
+
 
 class Traffic(NamedTuple):
     """Requests of one site so far: all, those answered 4xx and 5xx, and how long they took.
@@ -23,22 +25,26 @@ class Traffic(NamedTuple):
     requests: int = 0
     errors_4xx: int = 0
     errors_5xx: int = 0
-    counts: tuple[int, ...] = (0,) * (REQUEST_SECONDS.width - 1)
+    counts: tuple[int, ...] = _NO_COUNTS
 
-    def plus(self, other: "Traffic") -> "Traffic":
-        """Both together."""
-        return self._paired(int.__add__, other)
+    @classmethod
+    def together(cls, several: Iterable["Traffic"]) -> "Traffic":
+        """All of them as one."""
+        requests, errors_4xx, errors_5xx, counts = zip(cls(), *several, strict=True)
+        return cls(
+            sum(requests),
+            sum(errors_4xx),
+            sum(errors_5xx),
+            tuple(map(sum, zip(*counts, strict=True))),
+        )
 
     def since(self, before: "Traffic") -> "Traffic":
         """What has come since it was `before`."""
-        return self._paired(int.__sub__, before)
-
-    def _paired(self, both: Callable[[int, int], int], other: "Traffic") -> "Traffic":
         return Traffic(
-            both(self.requests, other.requests),
-            both(self.errors_4xx, other.errors_4xx),
-            both(self.errors_5xx, other.errors_5xx),
-            tuple(map(both, self.counts, other.counts)),
+            self.requests - before.requests,
+            self.errors_4xx - before.errors_4xx,
+            self.errors_5xx - before.errors_5xx,
+            tuple(map(int.__sub__, self.counts, before.counts)),
         )
 
 
@@ -67,15 +73,17 @@ class Figures:
 
     def traffic(self) -> dict[str, Traffic]:
         """The requests of each site; "" has those that were for none."""
-        by_site = {
-            site: Traffic(counts=tuple(counts))
-            for (site,), [*counts, _] in self.of(REQUEST_SECONDS).items()
-        }
+        counts = {site: tuple(values[:-1]) for (site,), values in self.of(REQUEST_SECONDS).items()}
+        by_site: dict[str, list[int]] = {}
         for (site, _, code), [count] in self.of(REQUESTS).items():
-            errors = (count * (code[:1] == "4"), count * (code[:1] == "5"))
-            more = Traffic(count, *errors)
-            by_site[site] = by_site.get(site, Traffic()).plus(more)
-        return by_site
+            requests = by_site.setdefault(site, [0, 0, 0])
+            requests[0] += count
+            if code[0] in "45":
+                requests[int(code[0]) - 3] += count
+        return {
+            site: Traffic(all_, errors_4xx, errors_5xx, counts.get(site, _NO_COUNTS))
+            for site, (all_, errors_4xx, errors_5xx) in by_site.items()
+        }
 
     def upstream_errors(self) -> dict[str, dict[str, int]]:
         """How often the origins of each site failed, by reason."""

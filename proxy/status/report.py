@@ -132,7 +132,8 @@ class Comparison:
 
     def total(self) -> Plain:
         """That of all sites, those that are configured no more included."""
-        return self._plain(_sum(self._now), _sum(self._before))
+        now, before = self._now.values(), self._before.values()
+        return self._plain(Traffic.together(now), Traffic.together(before))
 
     def _plain(self, traffic: Traffic, before: Traffic) -> Plain:
         recent = None
@@ -210,13 +211,6 @@ def _process(figures: Figures, now: datetime) -> Plain:
             "restarts": figures.one(RESTARTS),
         },
     }
-
-
-def _sum(traffic: Mapping[str, Traffic]) -> Traffic:
-    total = Traffic()
-    for each in traffic.values():
-        total = total.plus(each)
-    return total
 
 
 def _moment(moment: datetime | None) -> str | None:
