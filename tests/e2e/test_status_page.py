@@ -278,6 +278,15 @@ def test_problems_alone_can_be_shown(many: Shown) -> None:
     assert many.names("sites") == ["tenant-099.example.com"]
 
 
+def test_on_a_narrow_screen_the_first_are_shown_until_all_are_asked_for(many: Shown) -> None:
+    many.page.set_viewport_size({"width": 360, "height": 800})
+    assert many.names("sites")[0] == "tenant-099.example.com"
+    assert len(many.names("sites")) == 12
+    many.page.click("#more-sites")
+    assert len(many.names("sites")) == 200
+    assert many.page.is_hidden("#more-sites")
+
+
 def test_a_column_sorts_by_keyboard_and_says_so(many: Shown) -> None:
     many.page.focus("#sites th button >> text=WebSockets")
     many.page.keyboard.press("Enter")
