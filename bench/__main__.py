@@ -25,11 +25,12 @@ Each subject runs with one worker on a core of its own, all from one set of temp
 (`bench/configurations`); load and origin share another core. Within a round a work goes from
 subject to subject, so that what disturbs one disturbs its neighbour. A figure is user and system
 time of all of the subject's processes, divided by what was done, in brackets the median of the
-rounds' ratios to {baseline}. Whatever the load got was compared with what the origin sends. hopward
-runs as shipped: metrics, time-outs, limits, request ids, strict gate; logs are off unless the work
-says otherwise. `limit` is uvloop with the standard library's TLS that passes the same bytes on unread.
-Fresh connections come at a fixed rate, for a client's handshake costs as much as a server's. With
-fewer than four cores "two workers" is twice the relation of the CPU times per request."""
+rounds' ratios to {baseline}. Whatever the load got was compared with what the origin sends.
+hopward runs as shipped: metrics, time-outs, limits, request ids, strict gate; logs are off unless
+the work says otherwise. `limit` is uvloop with the standard library's TLS that passes the same bytes
+on unread. Fresh connections come at a fixed rate, for a client's handshake costs as much as a
+server's. With fewer than four cores "two workers" is twice the relation of the CPU times per
+request."""
 
 
 def main() -> int:

@@ -31,7 +31,7 @@ class Load:
     """What one run does: how long, and against which port."""
 
     def __init__(self, port: int, seconds: float) -> None:
-        self.port, self.end = port, time.monotonic() + seconds
+        self.port, self.seconds, self.end = port, seconds, 0.0
         self.context = ssl.create_default_context()
         self.context.check_hostname, self.context.verify_mode = False, ssl.CERT_NONE
         self.context.minimum_version = ssl.TLSVersion.TLSv1_3
@@ -40,7 +40,8 @@ class Load:
             self.context.set_ecdh_curve("X25519")
 
     def lasts(self) -> bool:
-        """Whether there is time left."""
+        """Whether there is time left, counted from the first time that this is asked."""
+        self.end = self.end or time.monotonic() + self.seconds
         return time.monotonic() < self.end
 
     def tcp(self) -> socket.socket:
@@ -326,7 +327,7 @@ def _watch(
 def idle(load: Load) -> int:
     """Connections that had one announce and stay; held until standard input ends."""
     held = []
-    for _ in range(int(load.end - time.monotonic() + 0.5)):
+    for _ in range(int(load.seconds)):
         connection = load.tls()
         connection.sendall(ANNOUNCE)
         _answer_head(connection, b"200")
@@ -337,7 +338,7 @@ def idle(load: Load) -> int:
 def idle_websockets(load: Load) -> int:
     """WebSockets over which nothing passes; held until standard input ends."""
     held = []
-    for _ in range(int(load.end - time.monotonic() + 0.5)):
+    for _ in range(int(load.seconds)):
         connection = load.tls()
         _upgraded(connection, "/echo")
         held.append(connection)

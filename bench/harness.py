@@ -117,6 +117,8 @@ class Machine:
         command = [sys.executable, "-m", "bench.clients", work, str(stand.subject.port)]
         said, spent = self._spent(stand, [*command, str(self.seconds)])
         did = json.loads(said.splitlines()[-1])
+        if not did["units"]:
+            raise RuntimeError(f"{stand.subject.name} did nothing of {work} in {self.seconds} s")
         return self._figure(spent, did["units"])
 
     def wrk(self, stand: Stand, *words: str) -> Figure:

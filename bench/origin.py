@@ -109,8 +109,9 @@ class Origin(asyncio.BufferedProtocol):
         self.transport.write(b"\x82\x40" + data[6:])
 
     def _stream(self) -> None:
-        while self.streaming and not self.closed:
+        if self.streaming and not self.closed:
             self.transport.write(STREAMED)
+            self.loop.call_soon(self._stream)  # whether to pause is told between two turns
 
 
 def _field(head: bytes, name: bytes) -> bytes:
