@@ -27,8 +27,8 @@ subject to subject, so that what disturbs one disturbs its neighbour. A figure i
 time of all of the subject's processes, divided by what was done, in brackets the median of the
 rounds' ratios to {baseline}. Whatever the load got was compared with what the origin sends.
 hopward runs as shipped: metrics, time-outs, limits, request ids, strict gate; logs are off unless
-the work says otherwise. `limit` is uvloop with the standard library's TLS that passes the same bytes
-on unread. Fresh connections come at a fixed rate, for a client's handshake costs as much as a
+the work says otherwise. `limit` is uvloop with the standard library's TLS that passes the same
+bytes on unread. Fresh connections come at a fixed rate, for a client's handshake costs as much as a
 server's. With fewer than four cores "two workers" is twice the relation of the CPU times per
 request."""
 

@@ -5,8 +5,10 @@ The thread that writes is not counted: it writes a batch at once and mostly wait
 
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
+from bench.timing import Task, show
 from proxy import config
 from proxy.access_log import AccessLog, Entry
 from proxy.log import Log
@@ -17,23 +19,21 @@ TARGETS = {
     b"&peer_id=-qB4600-abcdefghijkl&port=6881&uploaded=0&downloaded=0&left=0&compact=1&numwant=200",
     "with a secret": b"/api/v1/stats?token=MyAccessToken",
 }
-ROUNDS, ENTRIES = 15, 5000
 
 
-def main() -> None:
-    """Measure and print; the least of several rounds, for whatever disturbs makes it more."""
+def _measure(kind: str, target: bytes, entries: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
-        for kind in ("json", "text"):
-            for name, target in TARGETS.items():
-                least = min(_measure(Path(folder), kind, target) for _ in range(ROUNDS))
-                print(f"{kind}, {name}: {least * 1e6:.1f} µs")
+        settings = {"format": kind, "to": Path(folder) / "access.log"}
+        log = AccessLog(config.AccessLog.model_validate(settings), Log("error"))
+        try:
+            return _write(log, target, entries)
+        finally:
+            log.close()
 
 
-def _measure(folder: Path, kind: str, target: bytes) -> float:
-    settings = config.AccessLog.model_validate({"format": kind, "to": folder / "access.log"})
-    log = AccessLog(settings, Log("error"))
+def _write(log: AccessLog, target: bytes, entries: int) -> float:
     began, now = time.thread_time(), time.time()
-    for _ in range(ENTRIES):
+    for _ in range(entries):
         log.write(
             Entry(
                 now, b"0123456789ab000001", "http1.example.com", "192.0.2.77", b"GET", target,
@@ -41,10 +41,14 @@ def _measure(folder: Path, kind: str, target: bytes) -> float:
                 "TLSv1.3", "X25519MLKEM768", False,
             )
         )  # fmt: skip
-    took = time.thread_time() - began
-    log.close()
-    return took / ENTRIES
+    return (time.thread_time() - began) / entries
 
+
+TASKS: dict[str, Task] = {
+    f"an entry of the access log: {kind}, {name}": partial(_measure, kind, target)
+    for kind in ("json", "text")
+    for name, target in TARGETS.items()
+}
 
 if __name__ == "__main__":
-    main()
+    show(TASKS)

@@ -1,39 +1,29 @@
 """`python -m bench.openssl`: CPU time of an announce's four passages through OpenSSL.
 
-By either engine of `proxy.openssl`: a request is fed and read, an answer written and taken. The
-least of several rounds counts, for whatever disturbs makes it more.
+By either engine of `proxy.openssl`: a request is fed and read, an answer written and taken.
 """
 
 import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache, partial
 from pathlib import Path
 
 from OpenSSL import SSL
 
 from bench.certificate import write_pair
+from bench.timing import Task, show
 from proxy.openssl import Direct, Engine, Public
 from proxy.tls import site_context
 
 REQUEST, ANSWER = b"r" * 300, b"a" * 250
-ROUNDS, ANNOUNCES = 15, 3000
 
 
-def main() -> None:
-    """Measure and print."""
-    with tempfile.TemporaryDirectory() as folder:
-        certificate, key = write_pair(Path(folder))
-        context = site_context(certificate.read_bytes(), key.read_bytes())
-    for kind in (Direct, Public):
-        least = min(_measure(context, kind) for _ in range(ROUNDS))
-        print(f"{kind.__name__}: {least * 1e6:.2f} µs")
-
-
-def _measure(context: SSL.Context, kind: Callable[[SSL.Connection], Engine]) -> float:
-    server, client = _greeted(context)
+def _measure(kind: Callable[[SSL.Connection], Engine], announces: int) -> float:
+    server, client = _greeted(_context())
     engine, took = kind(server), 0.0
-    for _ in range(ANNOUNCES):
+    for _ in range(announces):
         client.send(REQUEST)
         cipher = client.bio_read(1000)
         began = time.thread_time()
@@ -44,7 +34,14 @@ def _measure(context: SSL.Context, kind: Callable[[SSL.Connection], Engine]) -> 
         took += time.thread_time() - began
         client.bio_write(cipher)
         client.recv(1000)
-    return took / ANNOUNCES
+    return took / announces
+
+
+@cache
+def _context() -> SSL.Context:
+    with tempfile.TemporaryDirectory() as folder:
+        certificate, key = write_pair(Path(folder))
+        return site_context(certificate.read_bytes(), key.read_bytes())
 
 
 def _greeted(context: SSL.Context) -> tuple[SSL.Connection, SSL.Connection]:
@@ -61,5 +58,10 @@ def _greeted(context: SSL.Context) -> tuple[SSL.Connection, SSL.Connection]:
     return server, client
 
 
+TASKS: dict[str, Task] = {
+    "an announce through OpenSSL, called directly": partial(_measure, Direct),
+    "an announce through OpenSSL, by pyOpenSSL's public calls": partial(_measure, Public),
+}
+
 if __name__ == "__main__":
-    main()
+    show(TASKS)
