@@ -1,16 +1,17 @@
 """`python -m bench.exchange`: CPU time of one announce in the proxy itself, without TLS and kernel.
 
 From the client's plain bytes to the answer's: known on the fast lane, as an exchange made from
-remembered parts, and as one whose fields never came before. The least of several rounds counts,
-for whatever disturbs makes it more.
+remembered parts, and as one whose fields never came before.
 """
 
 import asyncio
 import itertools
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, cast
 
+from bench.timing import Task, show
 from proxy.config import Config
 from proxy.downstream import Downstream
 from proxy.listener import Listener
@@ -23,7 +24,6 @@ ANSWER = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 82\r\n"
     b"date: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n" + b"d" * 82
 )
-ROUNDS, ANNOUNCES = 15, 2000
 
 
 class Wire(asyncio.Transport):
@@ -74,28 +74,21 @@ def announces(user_agent: Callable[[int], str]) -> Iterator[bytes]:
         ).encode()
 
 
-async def main() -> None:
-    """Measure and print."""
-    for name, by_lane, user_agent in (
-        ("fast lane", True, lambda number: "qBittorrent/4.6.0"),
-        ("exchange, fields known", False, lambda number: "qBittorrent/4.6.0"),
-        ("exchange, fields new", False, lambda number: f"qBittorrent/{number}"),
-    ):
-        least = min([_measure(by_lane, announces(user_agent)) for _ in range(ROUNDS)])
-        print(f"{name}: {least * 1e6:.1f} µs")
+def _measure(by_lane: bool, user_agent: str, announced: int) -> float:
+    return asyncio.run(_exchange(by_lane, announces(user_agent.format), announced))
 
 
-def _measure(by_lane: bool, requests: Iterator[bytes]) -> float:
+async def _exchange(by_lane: bool, requests: Iterator[bytes], announced: int) -> float:
     client, upstream = _connected(by_lane)
     took = 0.0
-    for request in itertools.islice(requests, ANNOUNCES):
+    for request in itertools.islice(requests, announced):
         began = time.thread_time()
         client.data_received(request)
         upstream.data_received(ANSWER)
         took += time.thread_time() - began
     client.connection_lost(None)
     upstream.connection_lost(None)
-    return took / ANNOUNCES
+    return took / announced
 
 
 def _connected(by_lane: bool) -> tuple[Downstream, Upstream]:
@@ -116,5 +109,11 @@ def _connected(by_lane: bool) -> tuple[Downstream, Upstream]:
     return client, upstream
 
 
+TASKS: dict[str, Task] = {
+    "an announce on the fast lane": partial(_measure, True, "qBittorrent/4.6.0"),
+    "an announce as an exchange, its fields known": partial(_measure, False, "qBittorrent/4.6.0"),
+    "an announce as an exchange, its fields new": partial(_measure, False, "qBittorrent/{}"),
+}
+
 if __name__ == "__main__":
-    asyncio.run(main())
+    show(TASKS)
