@@ -109,6 +109,7 @@ def _warn(loaded: "Loaded") -> None:
 
 def _run(options: Namespace) -> int:
     from .config.file import load
+    from .descriptors import raise_limit
     from .strays import gather
     from .supervisor import Supervisor
 
@@ -123,6 +124,7 @@ def _run(options: Namespace) -> int:
 
     log = Log(options.log_level)
     gather(log)
+    raise_limit()
     return Supervisor(read, file, log, local=options.local).run()
 
 

@@ -14,7 +14,7 @@ from typing import cast
 from .body import Body
 from .config import Limits
 from .dialer import Dialer
-from .errors import UpstreamError
+from .errors import NO_RESOURCES, UpstreamError
 from .findings import Finding, Findings
 from .head import HeadBuffer, read_request, read_response
 from .health import Check, Course
@@ -161,7 +161,9 @@ class Checks:
         while True:
             began = loop.time()
             wrong = await ask(dialer, request, self._limits, min(CHECK_SECONDS, check.every))
-            found = self._found(check, found, course, wrong)
+            # Where this machine cannot ask, nothing has been found.
+            if wrong != NO_RESOURCES:
+                found = self._found(check, found, course, wrong)
             pause = course.pause(check.every, random.random())
             await asyncio.sleep(max(0.0, began + pause - loop.time()))
 

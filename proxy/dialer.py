@@ -4,6 +4,7 @@ Law: what goes wrong comes out as an UpstreamError, whatever the system calls it
 """
 
 import asyncio
+import errno
 import socket
 import ssl
 from collections.abc import Callable, Sequence
@@ -11,11 +12,13 @@ from ipaddress import ip_address
 from typing import TypeVar
 
 from .config import Origin
-from .errors import UpstreamError
+from .errors import NO_RESOURCES, UpstreamError
 from .proxy_protocol import Endpoints, written_header
 
 # Names are asked for again after this long; an answer that fails leaves the last one in force.
 RESOLVE_SECONDS = 5.0
+# What a connection cannot be opened for that is no fault of the origin.
+_OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 P = TypeVar("P", bound=asyncio.Protocol)
 
@@ -34,7 +37,8 @@ class Dialer:
         self._tls = _client_tls(origin) if origin.scheme == "https" else None
 
     async def dial(self, factory: Callable[[], P], ends: Endpoints | None = None) -> P:
-        """Open a connection. Raises UpstreamError: 504 when it takes too long, else 502.
+        """Open a connection. Raises UpstreamError: 504 when it takes too long, 503 where this
+        machine has no room for it (NO_RESOURCES), else 502.
 
         `ends`: those of the client's connection for which it is, None for the proxy's own; only an
         origin that wants the PROXY protocol is told.
@@ -56,6 +60,8 @@ class Dialer:
         except ssl.SSLError as error:
             raise UpstreamError(502, "tls") from error
         except OSError as error:
+            if error.errno in _OURS:
+                raise UpstreamError(503, NO_RESOURCES) from error
             raise UpstreamError(502, "refused") from error
 
     async def _dial_any(

@@ -41,6 +41,10 @@ class UpstreamError(Exception):
         self.reason = reason
 
 
+NO_RESOURCES = "no_resources"
+"""The reason of an UpstreamError where it is this machine that has no descriptor or memory for
+another connection: it says nothing of the origin."""
+
 AS_WHO = "do it as the user that hopward runs as, or as root"
 
 

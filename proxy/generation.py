@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
-from . import issuing, worker
+from . import descriptors, issuing, worker
 from .automatic import hosts_of
 from .bulletin import Bulletin
 from .certificates import Certificates
@@ -22,13 +22,10 @@ from .findings import Findings
 from .line_output import try_out
 from .log import Log
 from .routing import Table
-from .seat import Kind, Seat
+from .seat import START_SECONDS, Kind, Seat
 from .tally import Tallies, Tally
 from .tls import Base
 from .worker import Plan
-
-# A new generation that is not ready by then never will be.
-START_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -81,6 +78,7 @@ def prepare(config: Config, common: Common, former: Generation | None) -> Genera
     if config.access_log is not None:
         try_out(config.access_log.to)
     workers = _usable_cpus() if config.workers == "auto" else config.workers
+    descriptors.warn(common.log, config.limits.connections, workers)
     aliases = local_names(config.sites) if common.local else {}
     table = Table(config.sites, aliases)
     certificates = Certificates(config, table, aliases)

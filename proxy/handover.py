@@ -17,7 +17,9 @@ from .config import Address, Listen
 from .doors import name_of
 from .entrance import GIVEN, KINDS, Place
 from .errors import StartError
+from .log import Log
 from .memory_file import memory_file
+from .tally import Tallies
 
 _VARIABLE = "HOPWARD_HANDOVER"
 # What a new program must be able to do before this one makes room for it.
@@ -25,18 +27,26 @@ _TRIAL = (
     "import sys; import proxy.supervisor; from proxy.__main__ import main; "
     "sys.exit(main(['check', '-c', sys.argv[1]]))"
 )
+# A supervisor that waited for it for ever would replace nobody.
+_TRIAL_SECONDS = 60.0
 _FIRST_GIVEN = 3  # SD_LISTEN_FDS_START
 
 
 def trial(file: Path) -> str | None:
     """Whether the program that is installed now starts and takes the file; else, why not."""
-    ended = subprocess.run(
-        [sys.executable, "-c", _TRIAL, str(file)],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-c", _TRIAL, str(file)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_TRIAL_SECONDS,
+        )
+    except OSError as error:
+        return f"the new program cannot be tried: {sys.executable}: {error.strerror}"
+    except subprocess.TimeoutExpired:
+        return f"the new program was not done with a trial after {_TRIAL_SECONDS:.0f} s"
     if not ended.returncode:
         return None
     return ended.stderr.strip() or f"the new program ended with {ended.returncode}"
@@ -107,6 +117,15 @@ def received(environ: MutableMapping[str, str] = os.environ) -> Handover | None:
     )
     _set_inheritable(handover._descriptors(), False)
     return handover
+
+
+def adopted(tallies: int, log: Log) -> Tallies:
+    """The figures of the predecessor by their descriptor; new ones where it had another layout."""
+    try:
+        return Tallies.adopt(tallies)
+    except ValueError as error:
+        log.warning("metrics-begin-anew", message=str(error))
+        return Tallies()
 
 
 def given(

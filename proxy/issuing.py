@@ -5,7 +5,6 @@ runs at a lower priority, and whatever becomes of it, they serve on.
 """
 
 import os
-import select
 import signal
 import threading
 from collections.abc import Mapping
@@ -21,7 +20,10 @@ from .config import Config
 from .log import Log
 from .metrics import RENEWALS, RESULTS
 from .tally import Tally
+from .waiting import readable
 
+# The supervisor takes a process for stuck that shows no sign of life for ten seconds.
+_BEAT_SECONDS = 1.0
 # Traffic goes first when both want the same core.
 _NICENESS = 5
 
@@ -41,7 +43,7 @@ def run(config: Config, log: Log, tally: Tally, *, ready: int, lifeline: int) ->
     """
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda _number, _frame: stop.set())
-    threading.Thread(target=partial(_await_end, lifeline, stop), daemon=True).start()
+    threading.Thread(target=partial(_await_end, lifeline, stop, tally), daemon=True).start()
     os.nice(_NICENESS)
     os.write(ready, b"R")
     store, hosts = Store(config.store), hosts_of(config)
@@ -54,9 +56,10 @@ def run(config: Config, log: Log, tally: Tally, *, ready: int, lifeline: int) ->
     alerts.close()
 
 
-def _await_end(lifeline: int, stop: threading.Event) -> None:
+def _await_end(lifeline: int, stop: threading.Event, tally: Tally) -> None:
     # Not read: the workers' loops have made their shared end one that does not block.
-    select.select([lifeline], [], [])
+    while not readable([lifeline], _BEAT_SECONDS):
+        tally.beat()
     stop.set()
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from .errors import StartError
+from .waiting import writable
 
 # Bytes that a pipe takes as a whole; POSIX promises 512 at least, Linux has 4096.
 PIECE = select.PIPE_BUF
@@ -156,7 +157,7 @@ class LineOutput:
             try:
                 return os.write(self._fd, piece)
             except BlockingIOError:
-                select.select([], [self._fd], [])
+                writable(self._fd, None)
 
     def _look(self, *, now: bool = False) -> None:
         """Open the file anew when it is no longer where its path leads, or `now`."""

@@ -16,9 +16,11 @@ from .admission import Peer
 from .clock import Clock
 from .config import Config, Origin
 from .counts import Counts
+from .descriptors import Room
 from .doorkeeper import Doorkeeper
 from .fair_share import FairShare
 from .findings import Findings
+from .log import Log
 from .memo import Memos
 from .pool import Pools
 from .routing import Route, Table
@@ -59,8 +61,9 @@ class Listener:
 
     `workers`: among how many the limit of connections is shared. `tally`: where this worker counts.
     `access_log`: None where none is wanted. `findings`: those of the checks. `fair_share`:
-    what one client may take of all workers. `draining`: each answer is the last of its connection;
-    `ending`: connections without a request are closed too.
+    what one client may take of all workers. `log`: hears of a lack of descriptors. `draining`:
+    each answer is the last of its connection; `ending`: connections without a request are closed
+    too.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Listener:
         access_log: AccessLog | None = None,
         findings: Findings | None = None,
         fair_share: FairShare | None = None,
+        log: Log | None = None,
     ) -> None:
         self.access_log = access_log
         self.adopt(config, table)
@@ -89,7 +93,7 @@ class Listener:
         self._connections: set[Connection] = set()
         self._soon: list[Callable[[], None]] = []
         limit = config.limits.connections
-        self._most = None if limit is None else -(-limit // workers)
+        self._room = Room(None if limit is None else -(-limit // workers), log)
         self._ids = itertools.count()
         self._id_prefix = secrets.token_hex(6).encode("ascii")
         self._empty = asyncio.Event()
@@ -110,8 +114,13 @@ class Listener:
 
     @property
     def full(self) -> bool:
-        """Whether the limit of connections is reached."""
-        return self._most is not None and len(self._connections) >= self._most
+        """Whether the limit of connections is reached, or that of descriptors."""
+        return len(self._connections) >= self._room.most
+
+    @property
+    def overfull(self) -> bool:
+        """Whether there is no descriptor left to tell a client so."""
+        return len(self._connections) >= self._room.bound
 
     def healthy(self, route: Route) -> Sequence[Origin]:
         """The origins of a route that no check speaks against, in their order."""
@@ -219,4 +228,6 @@ class Listener:
         if self.access_log is not None:
             self.access_log.flush()
             lost = self.access_log.lost
-        self.counts.ticked(upstreams=self.pools.connections, lost_lines=lost)
+        upstreams = self.pools.connections
+        self.counts.ticked(upstreams=upstreams, lost_lines=lost)
+        self._room.measure(len(self._connections), upstreams)

@@ -7,12 +7,12 @@ traffic; how many they were is said when it works again.
 
 import json
 import os
-import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from .line_output import LineOutput
+from .waiting import writable
 
 LEVELS = ("debug", "info", "warning", "error")
 STDERR = 2
@@ -89,8 +89,7 @@ class Log:
         """One write, so that lines of several processes do not run into each other."""
         try:
             # A pipe that is ready takes PIPE_BUF bytes without a wait, and most lines are shorter.
-            _, ready, _ = select.select([], [self._descriptor], [], 0)
-            return bool(ready) and os.write(self._descriptor, data) == len(data)
+            return writable(self._descriptor, 0) and os.write(self._descriptor, data) == len(data)
         except OSError:
             return False
 

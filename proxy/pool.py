@@ -10,7 +10,7 @@ from typing import cast
 
 from .config import Origin
 from .dialer import Dialer
-from .errors import UpstreamError
+from .errors import NO_RESOURCES, UpstreamError
 from .health import Standing
 from .proxy_protocol import Endpoints
 from .sockets import silent, unread_waits
@@ -100,6 +100,8 @@ class Pool:
 
     def failed(self, reason: str, *, unreachable: bool = False) -> None:
         """The origin could not be connected to, or did not answer a request as it should."""
+        if reason == NO_RESOURCES:
+            return
         if self.standing.failed(_now(), reason, unreachable=unreachable):
             self._told(self)
 

@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from .doors import Doors
-from .tally import Tally
+from .tally import Tallies, Tally
 
 # Seconds to wait before a process is started again that lived shorter than _SOUND: the first time
 # at once, then ever longer, so that one that cannot live does not eat the machine. Never long, for
 # connections wait in the queue of its doors.
 BACKOFF = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _SOUND = 5.0
+# A process that is not ready by then never will be.
+START_SECONDS = 60.0
 _NO_DOORS = Doors()
 # What the supervisor listens to; blocked around a fork, so that none meets its handlers in a child.
 SIGNALS = (
@@ -75,21 +77,42 @@ class Seat:
     failures: int = 0
     start_at: float = 0.0
     tally: Tally | None = None
+    end: str = ""
+    """How the last process ended."""
 
-    def start(self, tally: Tally, in_child: Callable[[], None]) -> None:
-        """Fork the process, which counts in `tally`; it first calls `in_child`."""
-        self.tally = tally
+    def start(self, tallies: Tallies, in_child: Callable[[], None]) -> None:
+        """Fork the process, which counts in one of `tallies`; it first calls `in_child`.
+
+        Raises OSError where the machine has no process, memory or descriptor to give; then nothing
+        has changed.
+        """
+        tally = tallies.take()
+        try:
+            pid, voice = self._fork(tally, in_child)
+        except BaseException:
+            tallies.release(tally)
+            raise
+        self.pid, self.voice, self.tally, self.began = pid, voice, tally, time.monotonic()
+
+    def _fork(self, tally: Tally, in_child: Callable[[], None]) -> tuple[int, int]:
+        """The new process, and where it is heard."""
         receive, send = os.pipe()
         # What is buffered would be written once more by the child.
         sys.stderr.flush()
         sys.stdout.flush()
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        pid = os.fork()
-        if not pid:
-            os._exit(self._live(tally, send, in_child))
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        os.close(send)
-        self.pid, self.voice, self.began = pid, receive, time.monotonic()
+        try:
+            pid = os.fork()
+        except BaseException:
+            os.close(receive)
+            raise
+        else:
+            if not pid:
+                os._exit(self._live(tally, send, in_child))
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            os.close(send)
+        return pid, receive
 
     def hear(self) -> None:
         """Read what the process has said; its death ends the voice."""
@@ -97,8 +120,7 @@ class Seat:
         self.serving = self.serving or READY in said
         self.quiet = self.quiet or QUIET in said
         if not said:
-            os.close(self.voice)
-            self.voice = -1
+            self._hear_no_more()
 
     def tell(self, number: signal.Signals) -> None:
         """Send a signal to the process, if there is one."""
@@ -107,10 +129,20 @@ class Seat:
 
     def has_ended(self) -> bool:
         """Whether the process that sat here has ended since this was last asked."""
-        if not self.pid or not os.waitpid(self.pid, os.WNOHANG)[0]:
+        if not self.pid:
+            return False
+        pid, status = os.waitpid(self.pid, os.WNOHANG)
+        if not pid:
             return False
         self.pid, self.serving, self.quiet = 0, False, True
+        self._hear_no_more()
+        self.end = _in_words(os.waitstatus_to_exitcode(status))
         return True
+
+    def _hear_no_more(self) -> None:
+        if self.voice >= 0:
+            os.close(self.voice)
+            self.voice = -1
 
     def restart(self, now: float) -> float:
         """Plan the next start; returns the seconds until then."""
@@ -120,8 +152,25 @@ class Seat:
         self.quiet = False
         return delay
 
+    def not_started(self, now: float) -> float:
+        """Plan another try where `start` has failed; returns the seconds until then."""
+        self.began = now
+        return self.restart(now)
+
+    def late(self, now: float) -> bool:
+        """Whether the process should long have said that it serves."""
+        return bool(self.pid) and not self.serving and now > self.began + START_SECONDS
+
     def _live(self, tally: Tally, voice: int, in_child: Callable[[], None]) -> int:
-        """The child's whole life; returns its exit code."""
+        """The child's whole life; returns its exit code, and never raises: who called is the
+        supervisor's code."""
+        try:
+            return self._life(tally, voice, in_child)
+        except BaseException:  # noqa: BLE001 - whatever it is, it ends this process alone
+            sys.excepthook(*sys.exc_info())
+            return 1
+
+    def _life(self, tally: Tally, voice: int, in_child: Callable[[], None]) -> int:
         signal.set_wakeup_fd(-1)
         for number in _IGNORED:
             signal.signal(number, signal.SIG_IGN)
@@ -132,3 +181,12 @@ class Seat:
         tally.begin()
         assert self.job is not None, "a process of another program is not started here"
         return self.job(tally, voice)
+
+
+def _in_words(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"

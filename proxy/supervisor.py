@@ -13,7 +13,6 @@ first (`handover`), with the old one's workers as the former generation.
 
 import math
 import os
-import select
 import signal
 import sys
 import time
@@ -30,7 +29,7 @@ from .errors import OperatorError
 from .fair_share import FairShare
 from .findings import Findings
 from .generation import Common, Generation, prepare
-from .handover import Handover, Survivor, given, received, trial
+from .handover import Handover, Survivor, adopted, given, received, trial
 from .log import Log
 from .notify import notify, notify_reloading, watchdog_seconds
 from .running import Running
@@ -38,6 +37,7 @@ from .seat import SIGNALS, Kind, Seat
 from .tally import Tallies
 from .tls import Base
 from .vigil import LOOK_SECONDS, Vigil
+from .waiting import readable
 
 # What a worker may take beyond `drain` before it is killed.
 _GRACE = 5.0
@@ -101,7 +101,7 @@ class Supervisor:
             self._entrance = Entrance(handover.entrance())
             lifeline, self._lifeline_end = handover.lifeline
             self._bulletin = Bulletin(handover.bulletin)
-            self._tallies = self._adopt_tallies(handover.tallies)
+            self._tallies = adopted(handover.tallies, self._log)
             self._retired = [self._survivor(each) for each in handover.survivors]
         self._oversight = Oversight(self._tallies)
         self._common = Common(
@@ -115,13 +115,6 @@ class Supervisor:
             FairShare(),
             self._local,
         )
-
-    def _adopt_tallies(self, descriptor: int) -> Tallies:
-        try:
-            return Tallies.adopt(descriptor)
-        except ValueError as error:
-            self._log.warning("metrics-begin-anew", message=str(error))
-            return Tallies()
 
     def _survivor(self, each: Survivor) -> Seat:
         seat = Seat(Kind(each.kind), None, pid=each.pid, voice=each.voice, serving=True)
@@ -149,7 +142,11 @@ class Supervisor:
         now = time.monotonic()
         for seat in self._seats():
             if not self._stopping and not seat.pid and seat.job and seat.start_at <= now:
-                seat.start(self._tallies.take(), partial(self._leave_to_others, seat))
+                try:
+                    seat.start(self._tallies, partial(self._leave_to_others, seat))
+                except OSError as error:
+                    delay, why = seat.not_started(now), error.strerror
+                    self._log.error(f"{seat.kind}-not-started", error=why, again_in_seconds=delay)
 
     def _leave_to_others(self, seat: Seat) -> None:
         """In a new process: close what belongs to the supervisor and to the other processes."""
@@ -173,11 +170,15 @@ class Supervisor:
             self._tell_all(signal.SIGKILL)
 
     def _put_in_force(self, coming: Generation) -> None:
+        try:
+            self._bulletin.put_up(News(coming.plan.config, coming.plan.aliases))
+        except OSError as error:
+            self._give_up(f"the open connections cannot be told: {error.strerror}")
+            return
         former, self._current, self._coming = self._current, coming, None
         if former is not None:
             self._retired += [seat for seat in former if seat.pid and seat not in coming]
         self._entrance.close_all_but(coming.doors)
-        self._bulletin.put_up(News(coming.plan.config, coming.plan.aliases))
         for seat in self._retired:
             seat.tell(signal.SIGUSR2 if seat.kind is Kind.WORKER else signal.SIGTERM)
         if coming.issuer is not None and math.isinf(coming.issuer.start_at):
@@ -206,6 +207,7 @@ class Supervisor:
         if self._current is not None:
             self._entrance.close_all_but(self._current.doors)
         if nothing_serves:
+            self._log.error("start-failed", message=why)
             self._failed = True
             self._stop()
         else:
@@ -219,16 +221,11 @@ class Supervisor:
             notify("WATCHDOG=1")
         if now >= self._next_look:
             self._next_look = now + LOOK_SECONDS
-            for pid in self._vigil.stuck(self._beats()):
-                self._log.error("worker-stuck", process=pid)
-                os.kill(pid, signal.SIGKILL)
+            for seat in self._vigil.stuck_of(self._seats(), now):
+                self._log.error(f"{seat.kind}-stuck", process=seat.pid)
+                seat.tell(signal.SIGKILL)
             if self._common.base.rotation.low and not self._busy:
                 self._wanted = self._wanted or self._renew
-
-    def _beats(self) -> dict[int, float]:
-        """When each worker last showed that it lives."""
-        workers = [each for each in self._seats() if each.kind is Kind.WORKER and each.serving]
-        return {each.pid: each.tally.heartbeat for each in workers if each.tally}
 
     # Words to the outside.
 
@@ -275,11 +272,11 @@ class Supervisor:
     def _wait(self) -> None:
         """Sleep until a signal, a word of a process, or until something is due."""
         voices = {seat.voice: seat for seat in self._seats() if seat.voice >= 0}
-        readable, _, _ = select.select([self._signals, *voices], [], [], self._patience())
-        for descriptor in readable:
+        ready = readable([self._signals, *voices], self._patience())
+        for descriptor in ready:
             if descriptor != self._signals:
                 voices[descriptor].hear()
-        if self._signals in readable:
+        if self._signals in ready:
             for number in os.read(self._signals, 64):
                 self._signalled(number)
 
@@ -322,7 +319,7 @@ class Supervisor:
         notify_reloading()
         try:
             self._coming = prepare(config(), self._common, self._current)
-        except (ConfigError, OperatorError) as error:
+        except (ConfigError, OperatorError, OSError) as error:
             self._refuse(str(error))
 
     def _upgrade(self) -> None:
@@ -390,9 +387,11 @@ class Supervisor:
             return
         elif self._coming is not None and seat in self._coming.workers:
             # It never served: what is wrong is wrong for good.
-            self._give_up(f"a {seat.kind} of the new configuration ended before it served")
+            self._give_up(f"a {seat.kind} of the new configuration ended unready: {seat.end}")
         else:
             delay = seat.restart(time.monotonic())
             if seat.kind is Kind.WORKER:
                 self._oversight.restarted()
-            self._log.error(f"{seat.kind}-died", process=pid, restart_in_seconds=delay)
+            self._log.error(
+                f"{seat.kind}-died", process=pid, end=seat.end, restart_in_seconds=delay
+            )

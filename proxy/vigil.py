@@ -1,22 +1,30 @@
-"""Which workers are stuck. Pure.
+"""Which processes are stuck. Pure.
 
-Law: a worker is stuck when it has been seen again and again without a sign of life, not when a
-clock says so: a machine that was asleep or paused was so for worker and supervisor alike.
+Law: a process is stuck when it has been seen again and again without a sign of life, not when a
+clock says so: a machine that was asleep or paused was so for it and for the supervisor alike.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-# How often workers are looked at; how many looks without a sign of life make one stuck. A worker
+from .seat import Seat
+
+# How often processes are looked at; how many looks without a sign of life make one stuck. A worker
 # beats four times a second, and nothing that it does takes a second.
 LOOK_SECONDS = 1.0
 LOOKS = 10
 
 
 class Vigil:
-    """Remembers when each worker was last seen alive, in looks."""
+    """Remembers when each process was last seen alive, in looks."""
 
     def __init__(self) -> None:
         self._seen: dict[int, tuple[float, int]] = {}
+
+    def stuck_of(self, seats: Sequence[Seat], now: float) -> list[Seat]:
+        """One look: the seats of processes that show no sign of life, or never became ready."""
+        serving = [seat for seat in seats if seat.serving and seat.tally]
+        stuck = self.stuck({seat.pid: seat.tally.heartbeat for seat in serving if seat.tally})
+        return [seat for seat in seats if seat.pid in stuck or seat.late(now)]
 
     def stuck(self, beats: Mapping[int, float]) -> list[int]:
         """One look: those of `beats` (process id -> last sign of life) that have gone without one

@@ -21,6 +21,7 @@ from .announced import announceable
 from .bulletin import Bulletin
 from .certificates import Certificates
 from .config import Config
+from .descriptors import TurnedAway
 from .doors import BACKLOG, Doors
 from .downstream import Downstream
 from .fair_share import FairShare
@@ -116,6 +117,7 @@ async def _serve(
         access_log=access_log,
         findings=plan.findings,
         fair_share=plan.fair_share,
+        log=log,
     )
     watch = Watch(listener, plan.findings, log)
     watching = loop.create_task(watch.run())
@@ -167,10 +169,10 @@ async def _open(
     admin = administering(listener, plan.certificates, plan.tallies, watch, report, guarded=guarded)
 
     def secured(ends: Endpoints | None) -> asyncio.Protocol:
-        return Downstream(listener, ends)
+        return TurnedAway() if listener.overfull else Downstream(listener, ends)
 
     def plain(ends: Endpoints | None) -> asyncio.Protocol:
-        return PlainConnection(listener, redirect, ends)
+        return TurnedAway() if listener.overfull else PlainConnection(listener, redirect, ends)
 
     behind: list[tuple[Sequence[socket.socket], Callable[[], asyncio.Protocol]]] = [
         (doors.https, announceable(listener, secured)),

@@ -1,0 +1,233 @@
+"""What the machine can do to a proxy: it serves on what it can, says once what is wrong, and is
+well again when the machine is."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.authority import Authority
+from tests.http_client import exchange, get
+from tests.origins import Listener
+from tests.programs import Hopward, alive, wait_for
+from tests.tls_client import TLSClient
+
+HOST = "app.example.com"
+AUTOMATIC = "automatic.example.com"
+pytestmark = pytest.mark.skipif(
+    not hasattr(resource, "prlimit"), reason="needs prlimit(2): Linux has it"
+)
+
+
+def answer_ok(connection: socket.socket) -> None:
+    while connection.recv(65536):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+
+class Proxy(Hopward):
+    """A proxy and a client's way to it."""
+
+    cafile: Path
+
+    def connect(self) -> TLSClient:
+        return TLSClient(self.https, HOST, cafile=self.cafile)
+
+    def asked(self, client: TLSClient | None = None) -> int:
+        """The status of one exchange, on a connection of its own where none is given."""
+        if client is not None:
+            return exchange(client, get(b"/", HOST)).status
+        with self.connect() as fresh:
+            return exchange(fresh, get(b"/", HOST)).status
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """All events of that name so far."""
+        lines = self.stderr_text().splitlines(keepends=True)
+        told = [json.loads(line) for line in lines if line.endswith("}\n")]
+        return [each for each in told if each["event"] == name]
+
+    def hears(self, name: str, count: int = 1) -> dict[str, Any]:
+        """Wait until the event has been told so often; the last one."""
+        wait_for(lambda: len(self.events(name)) >= count, what=f"the event {name}")
+        return self.events(name)[-1]
+
+
+@pytest.fixture
+def proxy(
+    tmp_path: Path, configured: Callable[..., dict[str, object]], authority: Authority
+) -> Iterator[Callable[..., Proxy]]:
+    """Starts a proxy before an origin that answers `ok`."""
+    with ExitStack() as running:
+        origin = running.enter_context(Listener(answer_ok))
+        to = f"http://127.0.0.1:{origin.port}"
+
+        def start(**settings: object) -> Proxy:
+            sites: dict[str, object] = {HOST: to}
+            if "acme" in settings:
+                sites[AUTOMATIC] = {"to": to, "tls": "acme"}
+            config = {"store": str(tmp_path / "store"), **configured(sites, **settings)}
+            started = Proxy(tmp_path, config)
+            started.cafile = authority.pem
+            return running.enter_context(started)
+
+        yield start
+
+
+def highest_descriptor(pid: int) -> int:
+    return max(map(int, os.listdir(f"/proc/{pid}/fd")))
+
+
+def allow_descriptors(pid: int, soft: int) -> None:
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, 4096))
+
+
+# ---- descriptors
+
+
+def test_with_too_few_descriptors_newcomers_get_503_and_who_is_there_is_served(
+    proxy: Callable[..., Proxy],
+) -> None:
+    served = proxy()
+    [worker] = served.workers()
+    with ExitStack() as connections:
+        first = connections.enter_context(served.connect())
+        assert served.asked(first) == 200
+        allow_descriptors(worker, 80)
+        others = [connections.enter_context(served.connect()) for _ in range(30)]
+        served.hears("descriptors-short")
+        assert served.asked(first) == 200
+        assert served.asked(others[0]) == 200
+        assert served.asked() == 503
+        assert served.asked() == 503
+    served.hears("descriptors-enough")
+    assert served.asked() == 200
+    assert len(served.events("descriptors-short")) == 1
+
+
+def test_without_any_descriptor_newcomers_are_turned_away_and_who_is_there_is_served(
+    proxy: Callable[..., Proxy],
+) -> None:
+    served = proxy()
+    [worker] = served.workers()
+    with ExitStack() as connections:
+        first = connections.enter_context(served.connect())
+        assert served.asked(first) == 200
+        allow_descriptors(worker, highest_descriptor(worker) + 1)
+        for _ in range(10):
+            address = ("127.0.0.1", served.https)
+            newcomer = connections.enter_context(socket.create_connection(address, 30))
+            assert turned_away(newcomer)
+        assert served.asked(first) == 200
+    allow_descriptors(worker, 4096)
+    wait_for(lambda: status_or_none(served) == 200, what="newcomers being served again")
+
+
+def turned_away(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def status_or_none(served: Proxy) -> int | None:
+    try:
+        return served.asked()
+    except (OSError, EOFError):
+        return None
+
+
+def test_more_connections_configured_than_there_are_descriptors_for_is_told_at_the_start(
+    proxy: Callable[..., Proxy],
+) -> None:
+    served = proxy(limits={"connections": 2_000_000})
+    [told] = served.events("few-descriptors")
+    assert "limits.connections is 2000000" in told["message"]
+
+
+# ---- processes
+
+
+def test_a_worker_that_cannot_be_started_is_tried_again_and_the_others_serve(
+    proxy: Callable[..., Proxy],
+) -> None:
+    served = proxy(workers=2)
+    killed, spared = served.workers()
+    before = highest_descriptor(served.pid)
+    allow_descriptors(served.pid, 4)
+    os.kill(killed, signal.SIGKILL)
+    told = served.hears("worker-not-started", 2)
+    assert told["error"] == "Too many open files"
+    assert alive(spared)
+    allow_descriptors(served.pid, 4096)
+    wait_for(lambda: len(served.workers()) == 2, what="the worker's successor")
+    wait_for(lambda: served.asked() == 200, what="an answer")
+    assert highest_descriptor(served.pid) <= before
+
+
+def test_a_reload_that_the_machine_has_no_room_for_changes_nothing(
+    proxy: Callable[..., Proxy],
+) -> None:
+    served = proxy()
+    allow_descriptors(served.pid, 4)
+    served.process.send_signal(signal.SIGHUP)
+    assert "Too many open files" in served.hears("reload-failed")["message"]
+    assert served.asked() == 200
+    allow_descriptors(served.pid, 4096)
+    served.process.send_signal(signal.SIGHUP)
+    served.hears("reloaded")
+    assert served.asked() == 200
+
+
+def test_an_upgrade_that_the_machine_has_no_room_for_changes_nothing(
+    proxy: Callable[..., Proxy],
+) -> None:
+    served = proxy()
+    allow_descriptors(served.pid, 4)
+    served.process.send_signal(signal.SIGUSR2)
+    assert "Too many open files" in served.hears("reload-failed")["message"]
+    assert served.asked() == 200
+
+
+def test_how_a_worker_died_is_told(proxy: Callable[..., Proxy]) -> None:
+    served = proxy()
+    os.kill(served.workers()[0], signal.SIGKILL)
+    assert served.hears("worker-died")["end"] == "killed by SIGKILL"
+    wait_for(lambda: served.asked() == 200, what="an answer")
+
+
+def test_a_worker_that_dies_again_and_again_is_started_ever_later(
+    proxy: Callable[..., Proxy],
+) -> None:
+    served = proxy()
+    for count in (1, 2, 3):
+        [worker] = wait_for(served.workers, what="a worker")
+        os.kill(worker, signal.SIGKILL)
+        served.hears("worker-died", count)
+    waits = [told["restart_in_seconds"] for told in served.events("worker-died")]
+    assert waits == [0.0, 0.1, 0.2]
+
+
+def test_an_issuer_that_is_stuck_is_replaced_and_traffic_goes_on(
+    proxy: Callable[..., Proxy],
+) -> None:
+    served = proxy(acme={"directory": "https://127.0.0.1:1/directory"})
+    _, issuer = wait_for(lambda: both(served), what="the issuer")
+    served.hears("failed")
+    os.kill(issuer, signal.SIGSTOP)
+    assert served.hears("issuer-stuck")["process"] == issuer
+    assert served.asked() == 200
+    served.hears("issuer-died")
+    wait_for(lambda: both(served), what="the issuer's successor")
+
+
+def both(served: Proxy) -> list[int]:
+    found = served.workers()
+    return found if len(found) == 2 else []
