@@ -81,7 +81,8 @@ def prepare(config: Config, common: Common, former: Generation | None) -> Genera
     descriptors.warn(common.log, config.limits.connections, workers)
     aliases = local_names(config.sites) if common.local else {}
     table = Table(config.sites, aliases)
-    certificates = Certificates(config, table, aliases)
+    before = former.plan.certificates if former is not None else None
+    certificates = Certificates(config, table, aliases, before)
     plan = Plan(
         config,
         aliases,

@@ -28,11 +28,14 @@ def authority(tmp_path: Path) -> Authority:
 
 
 def certificates(
-    store: Path, sites: Mapping[str, object], aliases: Mapping[str, str] | None = None
+    store: Path,
+    sites: Mapping[str, object],
+    aliases: Mapping[str, str] | None = None,
+    former: Certificates | None = None,
 ) -> Certificates:
     written = {name: {"to": "http://127.0.0.1:1", "tls": tls} for name, tls in sites.items()}
     config = Config.model_validate({"sites": written, "store": str(store)})
-    return Certificates(config, Table(config.sites, aliases), aliases or {})
+    return Certificates(config, Table(config.sites, aliases), aliases or {}, former)
 
 
 def names_in(context: SSL.Context | None) -> list[str]:
@@ -212,3 +215,78 @@ def test_a_renewal_touches_no_certificate_of_the_operators(
     before = found.context("b.example")
     found.renew_local(NOW + LEAF_LIFETIME * 10)
     assert found.context("b.example") is before
+
+
+# ---- over a reload
+
+
+def test_what_has_not_changed_is_taken_from_before(tmp_path: Path, authority: Authority) -> None:
+    pair = authority.pair("stored.example")
+    (tmp_path / "stored.example.pem").write_bytes(pair.cert.read_bytes())
+    (tmp_path / "stored.example.key").write_bytes(pair.key.read_bytes())
+    sites = {
+        "own.example": authority.pair("own.example").tls(),
+        "internal.example": "internal",
+        "stored.example": "acme",
+    }
+    before = certificates(tmp_path, sites)
+    after = certificates(tmp_path, sites, former=before)
+    for name in sites:
+        assert after.context(name) is before.context(name)
+    assert list(after.ends()) == list(before.ends())
+
+
+def test_a_file_that_was_replaced_is_loaded(tmp_path: Path, authority: Authority) -> None:
+    pair, other = authority.pair("a.example"), authority.pair("a.example", "b.example")
+    before = certificates(tmp_path, {"a.example": pair.tls()})
+    other.key.replace(pair.key)
+    other.cert.replace(pair.cert)
+    after = certificates(tmp_path, {"a.example": pair.tls()}, former=before)
+    assert names_in(after.context("a.example")) == ["a.example", "b.example"]
+
+
+def test_a_file_that_was_spoilt_is_told_although_a_good_one_was_known(
+    tmp_path: Path, authority: Authority
+) -> None:
+    pair = authority.pair("a.example")
+    before = certificates(tmp_path, {"a.example": pair.tls()})
+    pair.cert.write_text("half a certifi")
+    with pytest.raises(StartError, match="no usable pair"):
+        certificates(tmp_path, {"a.example": pair.tls()}, former=before)
+
+
+def test_a_certificate_renewed_in_the_store_is_loaded(tmp_path: Path, authority: Authority) -> None:
+    pair, other = authority.pair("a.example"), authority.pair("a.example", "b.example")
+    (tmp_path / "a.example.pem").write_bytes(pair.cert.read_bytes())
+    (tmp_path / "a.example.key").write_bytes(pair.key.read_bytes())
+    before = certificates(tmp_path, {"a.example": "acme"})
+    other.key.replace(tmp_path / "a.example.key")
+    other.cert.replace(tmp_path / "a.example.pem")
+    after = certificates(tmp_path, {"a.example": "acme"}, former=before)
+    assert names_in(after.context("a.example")) == ["a.example", "b.example"]
+
+
+def test_a_site_that_changes_its_kind_of_certificate_gets_the_new_one(
+    tmp_path: Path, authority: Authority
+) -> None:
+    before = certificates(tmp_path, {"a.example": "internal"})
+    after = certificates(tmp_path, {"a.example": authority.pair("a.example").tls()}, former=before)
+    assert after.context("a.example") is not before.context("a.example")
+    again = certificates(tmp_path, {"a.example": "internal"}, former=after)
+    assert again.context("a.example") is not after.context("a.example")
+
+
+def test_a_new_local_authority_signs_anew(tmp_path: Path) -> None:
+    before = certificates(tmp_path, {"a.example": "internal"})
+    for file in ("root.pem", "root.key"):
+        (tmp_path / "local-ca" / file).unlink()
+    context = certificates(tmp_path, {"a.example": "internal"}, former=before).context("a.example")
+    assert context is not None
+    leaf_of(context).verify_directly_issued_by(x509.load_pem_x509_certificate(root_of(tmp_path)))
+
+
+def test_a_further_name_for_an_internal_site_has_it_signed_anew(tmp_path: Path) -> None:
+    before = certificates(tmp_path, {"a.example": "internal"})
+    aliases = {"a.localhost": "a.example"}
+    after = certificates(tmp_path, {"a.example": "internal"}, aliases, former=before)
+    assert names_in(after.context("a.localhost")) == ["a.example", "a.localhost"]
