@@ -21,7 +21,7 @@ from .proxy_protocol import Endpoints
 from .reception import Reception
 from .routing import Site
 from .sockets import reset, unacknowledged
-from .tls import HandshakeError, RecordLayer
+from .tls import NO_MEMORY, HandshakeError, RecordLayer
 from .tunnel import Tunnel
 from .upstream import Upstream
 
@@ -81,6 +81,8 @@ class Downstream(asyncio.Protocol):
         except (HandshakeError, ConnectionError) as error:
             if isinstance(error, HandshakeError):
                 self._account.handshake_failed(error.reason)
+                if error.reason == NO_MEMORY:
+                    self._listener.memory.met()
             self._let_go()
             self._close_transport()  # a reset would take the alert from the client
             return

@@ -11,10 +11,10 @@ import fcntl
 import mmap
 import os
 import struct
-import tempfile
 from typing import NamedTuple
 
 from .health import DIGEST_BYTES, Check
+from .memory_file import memory_file
 
 SLOTS = 4096
 # How many slots were ever used, and how often one was given to another check.
@@ -43,7 +43,7 @@ class Findings:
 
     def __init__(self, slots: int = SLOTS) -> None:
         self._slots = slots
-        self._descriptor = _nameless_file()
+        self._descriptor = memory_file("hopward-findings")
         size = _HEADER.size + slots * _STRIDE
         os.ftruncate(self._descriptor, size)
         self._memory = mmap.mmap(self._descriptor, size)
@@ -127,11 +127,3 @@ class Findings:
     def _checked(self, place: int) -> float:
         checked: float = _SLOT.unpack_from(self._memory, place + _VERSION.size)[1]
         return checked
-
-
-def _nameless_file() -> int:
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create("hopward-findings")
-    # macOS has no memfd.
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())

@@ -24,6 +24,7 @@ from .log import Log
 from .memo import Memos
 from .pool import Pools
 from .routing import Route, Table
+from .shortage import MemoryShortage
 from .tally import Tally
 from .tls import Base, RecordLayer
 
@@ -61,9 +62,9 @@ class Listener:
 
     `workers`: among how many the limit of connections is shared. `tally`: where this worker counts.
     `access_log`: None where none is wanted. `findings`: those of the checks. `fair_share`:
-    what one client may take of all workers. `log`: hears of a lack of descriptors. `draining`:
-    each answer is the last of its connection; `ending`: connections without a request are closed
-    too.
+    what one client may take of all workers. `log`: hears of a lack of descriptors or memory.
+    `draining`: each answer is the last of its connection; `ending`: connections without a request
+    are closed too.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Listener:
         self.adopt(config, table)
         self.pools = Pools(config.timeouts.connect)
         self.counts = Counts(tally or Tally.alone())
+        self.memory = MemoryShortage(log)
         self.fair_share = fair_share or FairShare()
         self.doorkeeper = Doorkeeper()
         self.memos = Memos()
@@ -230,4 +232,5 @@ class Listener:
             lost = self.access_log.lost
         upstreams = self.pools.connections
         self.counts.ticked(upstreams=upstreams, lost_lines=lost)
+        self.memory.ticked()
         self._room.measure(len(self._connections), upstreams)

@@ -79,6 +79,8 @@ class Supervisor:
         self._inherit(loaded.config)
         self._coming = prepare(loaded.config, self._common, None)
         self._hear_signals()
+        # Of who died while nobody listened, no signal comes any more.
+        self._reap()
         while not self._stopping or any(seat.pid for seat in self._seats()):
             self._start_due()
             self._wait()

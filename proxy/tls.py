@@ -33,6 +33,9 @@ _ACME_OFFERED = bytes([len(ACME)]) + ACME
 _PARTIAL_WRITE = 0x1
 
 
+NO_MEMORY = "no_memory"
+"""The reason of a HandshakeError that is not the client's."""
+
 # The one callback that fails is that of the name.
 _REASONS = {"callback_failed": "unrecognized_name"}
 
@@ -258,5 +261,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, NoCommonProtocolError):
         return "no_application_protocol"
     details = error.args[0] if error.args and isinstance(error.args[0], list) else []
+    if any(detail[2] == "malloc failure" for detail in details):
+        return NO_MEMORY
     reason = str(details[-1][2]).replace(" ", "_") if details else "protocol"
     return _REASONS.get(reason, reason)

@@ -11,7 +11,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import uvloop
 
@@ -98,9 +98,6 @@ async def _serve(
     bulletin: Bulletin,
 ) -> None:
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(
-        lambda _loop, context: fault(log, context.get("message"), context.get("exception"))
-    )
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_reader(lifeline, stop.set)
@@ -119,6 +116,7 @@ async def _serve(
         fair_share=plan.fair_share,
         log=log,
     )
+    loop.set_exception_handler(lambda _loop, context: _failed(listener, log, context))
     watch = Watch(listener, plan.findings, log)
     watching = loop.create_task(watch.run())
     servers = await _open(loop, listener, plan, doors, watch)
@@ -144,6 +142,14 @@ async def _serve(
     fresh.cancel()
     if access_log is not None:
         access_log.close()
+
+
+def _failed(listener: Listener, log: Log, context: Mapping[str, Any]) -> None:
+    error = context.get("exception")
+    if isinstance(error, MemoryError):
+        listener.memory.met()
+    else:
+        fault(log, context.get("message"), error)
 
 
 def _open_access_log(loop: asyncio.AbstractEventLoop, config: Config, log: Log) -> AccessLog | None:

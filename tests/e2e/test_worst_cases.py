@@ -19,7 +19,7 @@ from tests.authority import Authority
 from tests.http_client import exchange, get
 from tests.origins import Listener
 from tests.programs import Hopward, alive, wait_for
-from tests.tls_client import TLSClient
+from tests.tls_client import TLSClient, TruncatedError
 
 HOST = "app.example.com"
 AUTOMATIC = "automatic.example.com"
@@ -140,7 +140,7 @@ def turned_away(connection: socket.socket) -> bool:
 def status_or_none(served: Proxy) -> int | None:
     try:
         return served.asked()
-    except (OSError, EOFError):
+    except (OSError, EOFError, TruncatedError):
         return None
 
 
@@ -150,6 +150,39 @@ def test_more_connections_configured_than_there_are_descriptors_for_is_told_at_t
     served = proxy(limits={"connections": 2_000_000})
     [told] = served.events("few-descriptors")
     assert "limits.connections is 2000000" in told["message"]
+
+
+# ---- memory
+
+
+def test_without_memory_newcomers_end_who_is_there_is_served_and_it_is_told_once(
+    proxy: Callable[..., Proxy],
+) -> None:
+    served = proxy()
+    [worker] = served.workers()
+    with ExitStack() as connections:
+        first = connections.enter_context(served.connect())
+        assert served.asked(first) == 200
+        allow_memory(worker, size(worker))
+        wait_for(lambda: status_or_none(served) is None, what="memory running out")
+        for _ in range(20):
+            status_or_none(served)
+        served.hears("memory-short")
+        assert served.asked(first) == 200
+        allow_memory(worker, resource.RLIM_INFINITY)
+        assert served.asked() == 200
+    served.hears("memory-enough")
+    assert len(served.events("memory-short")) == 1
+    assert served.workers() == [worker]
+
+
+def size(pid: int) -> int:
+    """Bytes of address space in use."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
+
+
+def allow_memory(pid: int, most: int) -> None:
+    resource.prlimit(pid, resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
 
 
 # ---- processes
