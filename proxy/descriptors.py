@@ -82,17 +82,15 @@ class Room:
         room = clients(may, upstreams)
         self.most = room if self._configured is None else min(room, self._configured)
         self.bound = room + max(1, (may - room - upstreams) // 2)
+        if self._log is None:
+            return
+        figures = {"clients": now, "upstreams": upstreams, "descriptors": may}
         if now >= room and not self._short:
             self._short = True
-            self._tell("descriptors-short", clients=now, upstreams=upstreams, descriptors=may)
+            self._log.error("descriptors-short", **figures)
         elif self._short and now < room * _ENOUGH:
             self._short = False
-            self._tell("descriptors-enough", clients=now, upstreams=upstreams, descriptors=may)
-
-    def _tell(self, event: str, **fields: object) -> None:
-        if self._log is not None:
-            say = self._log.error if self._short else self._log.warning
-            say(event, **fields)
+            self._log.warning("descriptors-enough", **figures)
 
 
 class TurnedAway(asyncio.Protocol):
