@@ -71,8 +71,8 @@ def requests(octets: bytes) -> None:
     at_once.receive(octets)
     _fed(cut.receive, octets)
     assert (at_once.refusal, at_once.whole) == (cut.refusal, cut.whole)
-    found = _h11_finds(bytes(at_once.sent))
-    assert found == _h11_finds(bytes(cut.sent))
+    found = found_by_h11(bytes(at_once.sent))
+    assert found == found_by_h11(bytes(cut.sent))
     assert len(found) == at_once.whole
 
 
@@ -178,6 +178,9 @@ def document(octets: bytes) -> None:
         assert problem.message
 
 
+H11Head = tuple[bytes, bytes, tuple[tuple[bytes, bytes], ...]]
+
+
 class Target(NamedTuple):
     """What is tried, and the modules whose coverage guides it."""
 
@@ -232,9 +235,9 @@ def _dechunked(pieces: list[bytes]) -> tuple[bytes, bool, bytes] | None:
     return bytes(content), reader.done, bytes(rest)
 
 
-def _h11_finds(octets: bytes) -> list[tuple[object, bytes]]:
+def found_by_h11(octets: bytes) -> list[tuple[H11Head, bytes]]:
     """The whole requests that h11 finds in what goes on to an origin: head and content."""
-    found, head, content = list[tuple[object, bytes]](), object(), b""
+    found, content = list[tuple[H11Head, bytes]](), b""
     connection = h11.Connection(h11.SERVER)
     if octets:  # to h11 nothing would be the end
         connection.receive_data(octets)
