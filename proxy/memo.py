@@ -128,7 +128,8 @@ class Memo:
     def learn_answer(self, data: bytes, request: RequestHead, limits: Limits, date: bytes) -> None:
         """Remember the head of a response that came in one piece."""
         head = data[: data.find(b"\r\n\r\n") + 4]
-        if len(head) <= 4 or len(head) > SHORT_BYTES or len(self._responses) >= REMEMBERED:
+        longest = min(SHORT_BYTES, limits.response_head)
+        if not 4 < len(head) <= longest or len(self._responses) >= REMEMBERED:
             return
         if head not in self._once:
             self._once.add(head)

@@ -219,6 +219,16 @@ def test_an_answer_that_is_not_plain_is_never_known(answer: bytes) -> None:
     assert taught(answer).answer(answer, NOW, persist=True) is None
 
 
+def test_a_head_over_the_operators_limit_is_never_known() -> None:
+    head_size = ANSWER.index(b"ok")
+    for room, known in ((-1, False), (0, True)):
+        memo, limits = learned(), LIMITS.model_copy(update={"response_head": head_size + room})
+        memo.answer(ANSWER, NOW, persist=True)
+        for _ in range(3):
+            memo.learn_answer(ANSWER, read_request(HEAD), limits, NOW)
+        assert (memo.answer(ANSWER, NOW, persist=True) is not None) is known
+
+
 def test_an_origin_whose_answers_never_come_twice_is_not_looked_up_for_long() -> None:
     memo = learned()
     for number in range(100):

@@ -18,7 +18,7 @@ from tests.faults.plan import HOST, OUTCOMES, WAITING, Plans
 from tests.programs import alive
 
 EXCHANGES = 2000
-SHORT = {"response_head": "4s", "response_body": "4s"}
+SHORT = {"response_head": "8s", "response_body": "8s"}
 
 
 class Run:

@@ -19,7 +19,7 @@ from tests.faults.plan import HOST, Plans
 from tests.programs import Hopward
 
 LISTEN = {"https": "127.0.0.1:0", "http": False, "admin": False}
-TIMEOUTS = {"response_head": "4s", "response_body": "4s"}
+TIMEOUTS = {"response_head": "8s", "response_body": "8s"}
 
 
 async def watch(lags: list[float]) -> None:

@@ -16,7 +16,7 @@ from typing import SupportsIndex
 from tests.faults.origin import FaultyOrigin
 from tests.faults.plan import CUT, HOST, WHOLE, Plan, Plans, strangers
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 GONE = "gone"  # the connection had ended before anything of the answer came
 
 

@@ -178,6 +178,6 @@ class Plans:
 
     def _fault(self) -> str:
         dice = self.random.random()
-        if dice < 0.01 * self._faulty:
+        if dice < 0.004 * self._faulty:
             return self.random.choice(WAITING)
         return self.random.choice(self._faults) if dice < self._faulty else "whole"

@@ -1,0 +1,119 @@
+"""The wire corpus, each case so often within a moment that the proxy knows it by its bytes.
+
+What is known by its bytes goes another way through the proxy (proxy/fast_lane.py). What comes of it
+must be what the corpus expects, the first time and ever after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.authority import Authority
+from tests.e2e.conftest import Front
+from tests.e2e.test_wire_corpus import (
+    Dial,
+    answered,
+    asked,
+    ended_well,
+    final,
+    heard,
+    said,
+    serves_the_next,
+)
+from tests.e2e.wire.client import Client
+from tests.message_stream import StreamEndedError
+from tests.programs import Hopward
+from tests.scripted_origin import ScriptedOrigin
+from tests.tls_client import TLSClient
+from tests.wire.corpus import HOST, LIMITS, OTHER, Case, cases, expected_of, next_whole
+from tests.wire.speaking import whole
+
+TIMES = 4
+
+
+def each(*, valid: bool, response: bool) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("case", cases(valid=valid, response=response), ids=str)
+
+
+@pytest.fixture(scope="module")
+def listening() -> Iterator[ScriptedOrigin]:
+    with ScriptedOrigin() as origin:
+        yield origin
+
+
+@pytest.fixture(scope="module")
+def proxy(listening: ScriptedOrigin, front: Front) -> Hopward:
+    return front({HOST: listening.url, OTHER: listening.url}, limits=LIMITS)
+
+
+@pytest.fixture
+def origin(listening: ScriptedOrigin) -> Iterator[ScriptedOrigin]:
+    yield listening
+    listening.hang_up()
+
+
+@pytest.fixture
+def dial(proxy: Hopward, origin: ScriptedOrigin, authority: Authority) -> Iterator[Dial]:
+    with ExitStack() as connections:
+
+        def connect() -> Client:
+            wire = TLSClient(proxy.https, HOST, cafile=authority.pem)
+            return Client(connections.enter_context(wire))
+
+        yield connect
+
+
+@each(valid=True, response=False)
+def test_a_valid_request_reaches_the_origin_as_expected_each_time(
+    case: Case, dial: Dial, origin: ScriptedOrigin
+) -> None:
+    client = dial()
+    for _ in range(TIMES):
+        client.send(case.octets)
+        for expected in case.upstream_sees:
+            call, request, _ = heard(origin)
+            assert request.like(expected) == expected
+            method = request.lines[0].split(b" ")[0]
+            answered(call, method=method)
+            assert next_whole(client, bodiless=method == b"HEAD").lines[0] == b"HTTP/1.1 200 OK"
+        if case.answer:
+            assert next_whole(client).lines[0].split(b" ")[1] == case.answer.encode()
+        if case.client_closed:
+            ended_well(client)
+            client = dial()
+
+
+@each(valid=True, response=True)
+def test_a_valid_response_reaches_the_client_as_expected_each_time(
+    case: Case, dial: Dial, origin: ScriptedOrigin
+) -> None:
+    for _ in range(TIMES):
+        client, call = asked(case, dial, origin)
+        said(case, call, whole)
+        seen = list(expected_of(client, case.client_sees, case.request.split(b" ")[0]))
+        assert seen == [*case.client_sees]
+        if case.upstream == "closed" or b" 101 " in seen[-1].lines[0]:
+            call.close()
+        client.wire.close()
+
+
+@each(valid=False, response=True)
+def test_an_invalid_response_never_looks_like_one_behind_valid_ones(
+    case: Case, dial: Dial, origin: ScriptedOrigin
+) -> None:
+    for _ in range(TIMES):
+        serves_the_next(dial(), origin)
+        client, call = asked(case, dial, origin)
+        said(case, call, whole)
+        try:
+            answer = final(client)
+        except StreamEndedError:
+            assert case.answer == "aborted"
+            assert client.clean is False
+        else:
+            assert answer.lines[0] == b"HTTP/1.1 502 Bad Gateway"
+        assert call.ending().rest == b""
+        call.close()
