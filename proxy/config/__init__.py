@@ -7,7 +7,6 @@ at the files a configuration names, and `file` puts it all together.
 
 from .certificates import EAB, Acme, Alerts, CertificateFiles, Eab, Smtp, ValidationPorts
 from .model import (
-    NOT_YET,
     AccessLog,
     Config,
     Limits,
@@ -21,7 +20,7 @@ from .sites import Health, RateLimit, Route, Site
 from .units import Address, Network, Origin, UnixPath
 
 __all__ = [
-    "EAB", "NOT_YET", "AccessLog", "Acme", "Address", "Alerts", "CertificateFiles", "Config", "Eab",
+    "EAB", "AccessLog", "Acme", "Address", "Alerts", "CertificateFiles", "Config", "Eab",
     "Health", "Limits", "Listen", "Network", "Origin", "RateLimit", "Route", "Site", "Smtp",
     "Timeouts", "UnixPath", "ValidationPorts", "for_local_use", "local_names", "schema",
 ]  # fmt: skip

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from ..errors import OperatorError
 from .document import Document, NotYamlError, Place, Problem
-from .model import NOT_YET, Config, for_local_use
+from .model import Config, for_local_use
 from .section import UnknownKey
 from .units import same_name
 from .values import kind_of
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ConfigError", "Loaded", "Problem", "load"]
 
-_NOT_YET = tuple(tuple(path.split(".")) for path in NOT_YET)
 _WITHOUT_DNS = (
     "an authority certifies a wildcard by dns-01 alone: name a program in acme.dns_hook, "
     "or use tls: {cert, key}"
@@ -69,7 +68,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ, *, local: bool = F
         problems += _broken_references(document, path.parent)
     if config is None or problems:
         raise ConfigError(_in_order(problems))
-    warnings = [*_keys_without_effect(document), *_expired(document, path.parent, local)]
+    warnings = [*_expired(document, path.parent, local)]
     if local:
         config = for_local_use(config, data_folder(environ))
     warnings += _wildcards_without_dns(document, config)
@@ -172,19 +171,6 @@ def _expired(document: Document, folder: Path, local: bool) -> Iterator[Problem]
     found = () if local else expired_certificates(document.values, folder, datetime.now(UTC))
     for place, message in found:
         yield document.problem(place, f"warning: {message}")
-
-
-def _keys_without_effect(document: Document) -> Iterator[Problem]:
-    for place in document.key_places():
-        switched_off = document.value(place) in (None, "false", "off")
-        if not switched_off and any(_fits(place, pattern) for pattern in _NOT_YET):
-            message = f"warning: {place[-1]!r} does nothing yet in this version"
-            yield document.problem(place, message, at_key=True)
-
-
-def _fits(place: Place, pattern: tuple[str, ...]) -> bool:
-    same_length = len(place) == len(pattern)
-    return same_length and all(ask in ("*", part) for part, ask in zip(place, pattern, strict=True))
 
 
 def _wildcards_without_dns(document: Document, config: Config) -> Iterator[Problem]:

@@ -38,9 +38,6 @@ from .values import (
     without_off,
 )
 
-NOT_YET: tuple[str, ...] = ()
-"""The keys whose feature is still to come: accepted, and each is answered with a warning."""
-
 
 class Listen(Section):
     """Where clients are awaited."""
