@@ -30,6 +30,8 @@ TAKE = 1 << 18
 class Load:
     """What one run does: how long, and against which port."""
 
+    patience = 30.0  # seconds for each answer
+
     def __init__(self, port: int, seconds: float) -> None:
         self.port, self.seconds, self.end = port, seconds, 0.0
         self.context = ssl.create_default_context()
@@ -46,7 +48,7 @@ class Load:
 
     def tcp(self) -> socket.socket:
         """A new connection."""
-        connection = socket.create_connection(("127.0.0.1", self.port), 30)
+        connection = socket.create_connection(("127.0.0.1", self.port), self.patience)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
 

@@ -108,6 +108,7 @@ class Machine:
         place = self.place(peer, setup, origin.port, pairs)
         cores = set(self.cores[: setup.workers])
         with running(peer.name, peer.command(place), place.port, cores, place.folder) as subject:
+            subject.settle()
             yield Stand(subject, place, origin)
 
     # ---- loads

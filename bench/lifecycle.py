@@ -113,6 +113,7 @@ def _await_certificate(stand: Stand, pair: Pair) -> None:
 
 def _first_answer(port: int) -> None:
     load, until = Load(port, PATIENCE), time.monotonic() + PATIENCE
+    load.patience = 1.0  # some accept before they can answer
     while time.monotonic() < until:
         with suppress(OSError), load.tls() as connection:
             connection.sendall(ANNOUNCE)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 PATIENCE = 60.0  # seconds until a program must listen
+QUIET = 0.3  # seconds without CPU time after which a program has started
 MANY_FILES = 65536
 
 
@@ -26,6 +27,13 @@ class Subject(NamedTuple):
         """User and system time so far, of the process and all below it."""
         ticks = sum(_ticks(pid) for pid in family(self.pid))
         return ticks / os.sysconf("SC_CLK_TCK")
+
+    def settle(self) -> None:
+        """Wait until it does nothing: what a program does in its first moments is no request's."""
+        until, before = time.monotonic() + PATIENCE, -1.0
+        while (now := self.cpu_seconds()) - before > 0.01 and time.monotonic() < until:
+            before = now
+            time.sleep(QUIET)
 
     def memory(self) -> int:
         """Bytes, shared pages counted by their share (proportional set size)."""
