@@ -164,7 +164,7 @@ class _Spent(NamedTuple):
 
 
 def _requests(stand: Stand, report: str) -> int:
-    requests = re.search(r"(\d+) requests in", report)
+    requests = re.search(r"([1-9]\d*) requests in", report)
     if requests is None or "Non-2xx" in report or "Socket errors" in report:
         raise RuntimeError(f"{stand.subject.name} failed requests:\n{report}")
     return int(requests[1])
