@@ -103,6 +103,8 @@ class Downstream(asyncio.Protocol):
         self._listener.take_leave(self._peer)
         self._state = _State.CLOSING
         self._let_go()
+        if hasattr(self, "_reception"):
+            self._reception.end()
 
     def pause_writing(self) -> None:
         self._writable = False

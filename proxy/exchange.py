@@ -127,6 +127,7 @@ class Exchange:
         """The client is gone: the upstream shall not work on for nobody."""
         if self._connecting is not None:
             self._connecting.cancel()
+            self._connecting = None
         if self._upstream is not None:
             self._upstream.close()
             self._upstream = None

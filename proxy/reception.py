@@ -72,6 +72,12 @@ class Reception:
         account.exchange = exchange
         return exchange, question
 
+    def end(self) -> None:
+        """The client is gone. It is let go of: in a cycle it waits for the collector, which seldom
+        comes, with all that OpenSSL keeps of it."""
+        del self._client
+        self.lane = None
+
     def _learn(self, route: Route, head: bytes, request: RequestHead) -> None:
         if self._lessons and self.lane is not None:
             self._lessons -= self._listener.memos.learn(route, head, request)
