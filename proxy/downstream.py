@@ -79,10 +79,9 @@ class Downstream(asyncio.Protocol):
         try:
             plain = self._layer.receive(data)
         except (HandshakeError, ConnectionError) as error:
-            if isinstance(error, HandshakeError):
-                self._account.handshake_failed(error.reason)
-                if error.reason == NO_MEMORY:
-                    self._listener.memory.met()
+            self._account.handshake_failed(getattr(error, "reason", "protocol"))
+            if getattr(error, "reason", "") == NO_MEMORY:
+                self._listener.memory.met()
             self._let_go()
             self._close_transport()  # a reset would take the alert from the client
             return
@@ -386,7 +385,6 @@ class Downstream(asyncio.Protocol):
         self.close()
 
     def _let_go(self) -> None:
-        """The client has left: whoever holds the connection is told."""
         self._account.client_left()
         holder, self._holder = self._holder, None
         if holder is not None:
