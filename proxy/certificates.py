@@ -96,10 +96,11 @@ class Certificates:
         generation = self._store.generation()
         if generation == self._generation:
             return
-        self._generation = generation
         for site in self._table.sites.values():
             if site.config.tls == "acme":
                 self._load_from_store(site)
+        # Last, so that what was cut short for want of memory is done again.
+        self._generation = generation
 
     def look_at_files(self) -> list[str]:
         """Take the certificate files that have changed since the last look, wherever they are.

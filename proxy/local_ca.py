@@ -112,8 +112,8 @@ class LocalAuthority:
 
 
 def renewal_due(pair: Pair, *, now: datetime) -> bool:
-    """Whether the certificate's `renewal_time` has come."""
-    return now >= renewal_time(pair.not_before, pair.not_after)
+    """Whether the certificate's `renewal_time` has come, or the clock was set back before it."""
+    return now < pair.not_before or now >= renewal_time(pair.not_before, pair.not_after)
 
 
 def renewal_time(not_before: datetime, not_after: datetime) -> datetime:

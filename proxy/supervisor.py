@@ -63,8 +63,7 @@ class Supervisor:
         self._retired: list[Seat] = []
         self._settled_by = math.inf
         self._wanted: Callable[[], None] | None = None
-        self._stopping = False
-        self._failed = False
+        self._stopping = self._failed = False
         self._kill_at = math.inf
         self._running: Running | None = None
         self._found_in: Path | None = None

@@ -24,6 +24,7 @@ from .config import Config
 from .descriptors import TurnedAway
 from .doors import BACKLOG, Doors
 from .downstream import Downstream
+from .errors import OperatorError
 from .fair_share import FairShare
 from .findings import Findings
 from .listener import Listener
@@ -43,8 +44,8 @@ from .watch import Watch
 LOOK_SECONDS = 0.25
 # Files elsewhere cost two stat() for each site, so they are looked at every two seconds.
 _FILES_LOOKS = 8
-# A leaf of the local authority lives for days; looked at every ten minutes it is never late.
-_RENEWAL_LOOKS = 2400
+# A leaf of the local authority lives for days, but a clock may be set by years.
+_RENEWAL_LOOKS = 40
 _COLLECTOR_THRESHOLDS = (50_000, 20, 50)
 
 
@@ -120,7 +121,7 @@ async def _serve(
     watch = Watch(listener, plan.findings, log)
     watching = loop.create_task(watch.run())
     servers = await _open(loop, listener, plan, doors, watch)
-    fresh = loop.create_task(_keep_fresh(plan.certificates, log))
+    fresh = loop.create_task(_keep_fresh(plan.certificates, listener, log))
 
     def retire() -> None:
         _close(servers, doors)
@@ -192,13 +193,23 @@ async def _open(
     ]
 
 
-async def _keep_fresh(certificates: Certificates, log: Log) -> None:
+async def _keep_fresh(certificates: Certificates, listener: Listener, log: Log) -> None:
     """Serve new certificates soon after they are there."""
+    told = ""
     for look in itertools.count(1):
         await asyncio.sleep(LOOK_SECONDS)
-        certificates.look_again()
-        if look % _FILES_LOOKS == 0:
-            for problem in certificates.look_at_files():
-                log.error("certificate-unusable", message=problem)
-        if look % _RENEWAL_LOOKS == 0:
-            certificates.renew_local(datetime.now(UTC))
+        try:
+            certificates.look_again()
+            if look % _FILES_LOOKS == 0:
+                for problem in certificates.look_at_files():
+                    log.error("certificate-unusable", message=problem)
+            if look % _RENEWAL_LOOKS == 0:
+                certificates.renew_local(datetime.now(UTC))
+                told = ""
+        except MemoryError:
+            listener.memory.met()
+        except OperatorError as error:
+            # The one before is served on, and this is tried again.
+            if str(error) != told:
+                told = str(error)
+                log.error("certificate-unusable", message=told)

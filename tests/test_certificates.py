@@ -290,3 +290,23 @@ def test_a_further_name_for_an_internal_site_has_it_signed_anew(tmp_path: Path) 
     aliases = {"a.localhost": "a.example"}
     after = certificates(tmp_path, {"a.example": "internal"}, aliases, former=before)
     assert names_in(after.context("a.localhost")) == ["a.example", "a.localhost"]
+
+
+def test_what_came_while_memory_was_short_is_taken_with_the_next_look(
+    tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = certificates(tmp_path, {"a.example": "acme"})
+    pair = authority.pair("a.example")
+    (tmp_path / "a.example.pem").write_bytes(pair.cert.read_bytes())
+    (tmp_path / "a.example.key").write_bytes(pair.key.read_bytes())
+    (tmp_path / "changed").touch()
+
+    def no_memory(*_: object) -> SSL.Context:
+        raise MemoryError
+
+    with monkeypatch.context() as short:
+        short.setattr("proxy.certificates.site_context", no_memory)
+        with pytest.raises(MemoryError):
+            found.look_again()
+    found.look_again()
+    assert names_in(found.context("a.example")) == ["a.example"]

@@ -342,3 +342,8 @@ def test_a_leaf_is_due_when_two_thirds_of_its_life_are_gone(
     pair = authority.issue(["a.test"], now=NOW)
     lifetime = pair.not_after - pair.not_before
     assert renewal_due(pair, now=pair.not_before + lifetime * share_gone) is due
+
+
+def test_a_leaf_of_the_future_is_due_for_the_clock_was_set(authority: LocalAuthority) -> None:
+    pair = authority.issue(["a.test"], now=NOW)
+    assert renewal_due(pair, now=pair.not_before - timedelta(days=365))

@@ -8,7 +8,7 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import pytest
 from tests.authority import Authority
 from tests.http_client import exchange, get
 from tests.origins import Listener
-from tests.programs import Hopward, alive, wait_for
+from tests.programs import Hopward, ProgramEndedError, alive, wait_for
 from tests.tls_client import TLSClient, TruncatedError
 
 HOST = "app.example.com"
@@ -69,12 +69,12 @@ def proxy(
         origin = running.enter_context(Listener(answer_ok))
         to = f"http://127.0.0.1:{origin.port}"
 
-        def start(**settings: object) -> Proxy:
+        def start(environ: Mapping[str, str] | None = None, **settings: object) -> Proxy:
             sites: dict[str, object] = {HOST: to}
             if "acme" in settings:
                 sites[AUTOMATIC] = {"to": to, "tls": "acme"}
             config = {"store": str(tmp_path / "store"), **configured(sites, **settings)}
-            started = Proxy(tmp_path, config)
+            started = Proxy(tmp_path, config, environ=environ)
             started.cafile = authority.pem
             return running.enter_context(started)
 
@@ -246,6 +246,25 @@ def test_a_worker_that_dies_again_and_again_is_started_ever_later(
         served.hears("worker-died", count)
     waits = [told["restart_in_seconds"] for told in served.events("worker-died")]
     assert waits == [0.0, 0.1, 0.2]
+
+
+def test_where_no_worker_can_live_the_start_ends_and_says_so(
+    proxy: Callable[..., Proxy], tmp_path: Path
+) -> None:
+    environ = ending_at_once(tmp_path)
+    (tmp_path / "end").touch()
+    with pytest.raises(ProgramEndedError, match=r'(?s)ended with 1:.*"start-failed".*exit code 7'):
+        proxy(environ=environ)
+
+
+def ending_at_once(folder: Path) -> dict[str, str]:
+    """The environment of a proxy whose processes end as they begin, while there is a file `end`."""
+    (folder / "sitecustomize.py").write_text(
+        "import os\n"
+        f"end = {str(folder / 'end')!r}\n"
+        "os.register_at_fork(after_in_child=lambda: os.path.exists(end) and os._exit(7))\n"
+    )
+    return {"PYTHONPATH": f"{folder}:{Path(__file__).parents[2]}"}
 
 
 def test_an_issuer_that_is_stuck_is_replaced_and_traffic_goes_on(
