@@ -259,7 +259,7 @@ class Supervisor:
         except (OSError, OperatorError) as error:
             self._running = None
             self._log.warning("no-reload-command", message=f"use SIGHUP instead: {error}")
-        self._found_in = store
+        self._found_in = store if self._running is not None else None
 
     def _refuse(self, why: str) -> None:
         self._log.error("reload-failed", message=why)
