@@ -169,11 +169,11 @@ class Crowd:
             self.seen[plans[0].fault, "left"] += 1
             await connection.leave()
             return
-        for plan in plans:
-            await self._judge(connection, plan)
+        for at, plan in enumerate(plans):
+            await self._judge(connection, plan, behind=plans[at + 1 :])
         self._strangers(connection, plans)
 
-    async def _judge(self, connection: Connection, plan: Plan) -> None:
+    async def _judge(self, connection: Connection, plan: Plan, behind: list[Plan]) -> None:
         unasked = not connection.open
         try:
             outcome = GONE if unasked else await connection.outcome(plan)
@@ -184,8 +184,9 @@ class Crowd:
             self.seen[plan.fault, "crossed"] += 1
             return
         self.seen[plan.fault, outcome] += 1
-        # A reset may take with it what came before.
-        may_be = plan.outcomes | ({GONE} if unasked or CUT in plan.outcomes else set())
+        # A reset takes with it what came before and was not read yet, of the answer before it too.
+        reset = any(CUT in each.outcomes for each in (plan, *behind))
+        may_be = plan.outcomes | ({GONE, CUT} if reset else {GONE} if unasked else set())
         if outcome not in may_be and plan.token not in self._origin.crossed:
             now, heard = asyncio.get_running_loop().time(), self._origin.heard.get(plan.token)
             when = "never" if heard is None else f"{now - heard:.3f} s ago"
