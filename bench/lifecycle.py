@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from statistics import median
 
 from bench import subjects
 from bench.certificate import write_pair
@@ -15,6 +16,7 @@ from bench.peers import ANSWER, Pair, Peer
 
 IDLE = 500  # connections
 MANY = 1000  # sites
+TURNS = 3
 PATIENCE = 60.0
 
 
@@ -52,7 +54,7 @@ def two_workers(machine: Machine, peer: Peer) -> Figure:
         machine.stands([peer], Setup(workers=2)) as (two,),
     ):
         if len(machine.cores) < 4:
-            return Figure(2 * machine.wrk(one).value / machine.wrk(two).value)
+            return Figure(2 * _relation(machine, one, two))
         cores = set(machine.cores[2:])
         machine.load_core, kept = cores, machine.load_core
         try:
@@ -68,7 +70,13 @@ def many_sites(machine: Machine, peer: Peer) -> Figure:
         machine.stands([peer], Setup(sites=3)) as (few,),
         machine.stands([peer], Setup(sites=MANY)) as (many,),
     ):
-        return Figure(machine.wrk(many).value / machine.wrk(few).value)
+        return Figure(_relation(machine, many, few))
+
+
+def _relation(machine: Machine, one: Stand, other: Stand) -> float:
+    """The cost of a request in one as a multiple of that in the other, in turns: the median."""
+    turns = range(TURNS)
+    return median(machine.wrk(one).value / machine.wrk(other).value for _ in turns)
 
 
 def ready(machine: Machine, peer: Peer) -> Figure:
