@@ -14,8 +14,9 @@ from .head import RequestHead, read_request
 from .listener import Listener
 from .routing import Route, Site
 
-# How many different requests one connection may have remembered: nobody fills the memory alone.
-_LESSONS = 4
+# How many different requests one connection may have remembered: nobody fills the memory alone. Who
+# brings requests of many clients over one connection has most of them known soon.
+_LESSONS = 64
 
 
 class Reception:
