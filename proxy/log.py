@@ -34,6 +34,10 @@ class Log:
         """For whoever looks for a fault."""
         self._write("debug", event, fields)
 
+    def awaited(self, event: str, **fields: object) -> None:
+        """What programs wait for: told at any level."""
+        self._tell("info", event, fields)
+
     def info(self, event: str, **fields: object) -> None:
         """All is well."""
         self._write("info", event, fields)
@@ -60,8 +64,10 @@ class Log:
             self._lost += output.close(_PATIENCE) + output.lost
 
     def _write(self, level: str, event: str, fields: dict[str, object]) -> None:
-        if LEVELS.index(level) < self._least:
-            return
+        if LEVELS.index(level) >= self._least:
+            self._tell(level, event, fields)
+
+    def _tell(self, level: str, event: str, fields: dict[str, object]) -> None:
         line = self._line(level, event, fields)
         output = self._output
         lost = self._lost + (output.lost if output is not None else 0)

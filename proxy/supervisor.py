@@ -234,18 +234,15 @@ class Supervisor:
         current = self._current
         assert current is not None
         event = "reloaded" if self._announced else "ready"
+        say = self._log.info if self._announced else self._log.awaited
         self._be_found(current.plan.config.store)
         if self._announced:
             self._oversight.reloaded(success=True)
             if self._running is not None:
                 self._running.reloaded("success")
         self._announced = True
-        self._log.info(
-            event,
-            **self._entrance.names(),
-            workers=len(current.workers),
-            pid=os.getpid(),
-        )
+        names = self._entrance.names()
+        say(event, **names, workers=len(current.workers), pid=os.getpid())
         notify("READY=1")
 
     def _be_found(self, store: Path) -> None:

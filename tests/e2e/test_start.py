@@ -266,3 +266,12 @@ def test_half_a_handshake_does_not_keep_the_proxy_from_ending(
     with start(1) as proxy, socket.create_connection(("127.0.0.1", proxy.https)) as silent:
         silent.sendall(b"\x16\x03\x01\x02\x00\x01")
         assert proxy.stop(20) == 0
+
+
+def test_the_ready_line_is_told_at_any_log_level(
+    configured: Configured, origin: str, tmp_path: Path
+) -> None:
+    """Programs wait for it; a level is for people."""
+    config = configured({HOST: origin}, store=str(tmp_path / "store"))
+    with Hopward(tmp_path, config, "--log-level", "error") as proxy:
+        assert proxy.ready()["workers"] == 1
