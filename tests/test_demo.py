@@ -177,4 +177,5 @@ def test_make_run_fails_as_the_proxy_does(tmp_path: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    # A warning is an event of the log: a machine may have few descriptors to give.
+    assert len([line for line in done.stderr.splitlines() if not line.startswith("{")]) == 1
