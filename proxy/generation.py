@@ -25,7 +25,7 @@ from .routing import Table
 from .seat import START_SECONDS, Kind, Seat
 from .tally import Tallies, Tally
 from .tls import Base
-from .worker import Plan
+from .worker import Plan, Ties
 
 
 @dataclass(frozen=True)
@@ -112,21 +112,17 @@ def _issuer_seat(plan: Plan, common: Common, former: Generation | None) -> Seat 
 
 
 def _worker(plan: Plan, doors: Doors, common: Common) -> Callable[[Tally, int], int]:
-    log, lifeline, bulletin = common.log, common.lifeline, common.bulletin
-
     def job(tally: Tally, voice: int) -> int:
-        life = partial(worker.run, plan, doors, log, tally, voice=voice)
-        return _alone(log, partial(life, lifeline=lifeline, bulletin=bulletin))
+        ties = Ties(voice, common.lifeline, common.bulletin)
+        return _alone(common.log, partial(worker.run, plan, doors, common.log, tally, ties))
 
     return job
 
 
 def _issuer(plan: Plan, common: Common) -> Callable[[Tally, int], int]:
-    log, lifeline = common.log, common.lifeline
-
     def job(tally: Tally, voice: int) -> int:
-        life = partial(issuing.run, plan.config, log, tally)
-        return _alone(log, partial(life, ready=voice, lifeline=lifeline))
+        life = partial(issuing.run, ready=voice, lifeline=common.lifeline)
+        return _alone(common.log, partial(life, plan.config, common.log, tally))
 
     return job
 

@@ -63,16 +63,19 @@ class Plan(NamedTuple):
     fair_share: FairShare
 
 
-def run(
-    plan: Plan,
-    doors: Doors,
-    log: Log,
-    tally: Tally,
-    *,
-    voice: int,
-    lifeline: int,
-    bulletin: Bulletin,
-) -> None:
+class Ties(NamedTuple):
+    """What ties a worker to its supervisor.
+
+    `voice` is the descriptor by which it speaks, `lifeline` one whose end tells that the supervisor
+    is gone, `bulletin` where the newest configuration stands.
+    """
+
+    voice: int
+    lifeline: int
+    bulletin: Bulletin
+
+
+def run(plan: Plan, doors: Doors, log: Log, tally: Tally, ties: Ties) -> None:
     """Serve until SIGTERM, or until `lifeline` ends, which only the supervisor can write to.
 
     Says READY when every socket accepts. After SIGUSR2 it takes no more clients, says QUIET, serves
@@ -86,22 +89,14 @@ def run(
     gc.freeze()
     gc.set_threshold(*_COLLECTOR_THRESHOLDS)
     with log.in_background():
-        uvloop.run(_serve(plan, doors, log, tally, voice, lifeline, bulletin))
+        uvloop.run(_serve(plan, doors, log, tally, ties))
 
 
-async def _serve(
-    plan: Plan,
-    doors: Doors,
-    log: Log,
-    tally: Tally,
-    voice: int,
-    lifeline: int,
-    bulletin: Bulletin,
-) -> None:
+async def _serve(plan: Plan, doors: Doors, log: Log, tally: Tally, ties: Ties) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    loop.add_reader(lifeline, stop.set)
+    loop.add_reader(ties.lifeline, stop.set)
     plan.base.choose = plan.certificates.context
     plan.base.challenge = plan.certificates.challenge
     access_log = _open_access_log(loop, plan.config, log)
@@ -126,16 +121,16 @@ async def _serve(
     def retire() -> None:
         _close(servers, doors)
         watching.cancel()
-        news = bulletin.read()
+        news = ties.bulletin.read()
         if news is not None:
             listener.adopt(news.config, Table(news.config.sites, news.aliases))
         listener.retire(then=stop.set)
-        os.write(voice, QUIET)
+        os.write(ties.voice, QUIET)
 
     loop.add_signal_handler(signal.SIGUSR2, retire)
-    os.write(voice, READY)
+    os.write(ties.voice, READY)
     await stop.wait()
-    loop.remove_reader(lifeline)
+    loop.remove_reader(ties.lifeline)
     loop.add_signal_handler(signal.SIGTERM, listener.abort)
     _close(servers, doors)
     watching.cancel()

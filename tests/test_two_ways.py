@@ -1,6 +1,6 @@
 """What is remembered of octets is what is made of them anew: of the corpus, and of made-up ones.
 
-The same on the wire: tests/e2e/test_fast_lane_corpus.py.
+The same on the wire: tests/e2e/wire/test_fast_lane_corpus.py.
 """
 
 from __future__ import annotations

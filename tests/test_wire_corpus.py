@@ -1,6 +1,6 @@
 """The wire corpus read by the pure rooms, whole and in single bytes; the corpus itself.
 
-The same cases pass the running proxy in tests/e2e/test_wire_corpus.py.
+The same cases pass the running proxy in tests/e2e/wire/test_corpus.py.
 """
 
 from __future__ import annotations

@@ -13,9 +13,8 @@ from OpenSSL import SSL
 
 from tests.authority import Authority
 from tests.e2e.conftest import Front
-from tests.e2e.test_tls import answer_ok
 from tests.http_client import exchange, get
-from tests.origins import Listener
+from tests.origins import Listener, answer_ok
 from tests.programs import Hopward, requires
 from tests.tls_client import PlainClient, TLSAlertError, TLSClient
 

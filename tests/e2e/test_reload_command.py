@@ -15,18 +15,13 @@ import pytest
 from tests.authority import Authority
 from tests.e2e.conftest import LISTEN
 from tests.http_client import exchange, get
-from tests.origins import Listener
+from tests.origins import Listener, answer_ok
 from tests.programs import Hopward, wait_for
 from tests.tls_client import TLSClient
 
 CHECKOUT = Path(__file__).parents[2]
 FIRST, SECOND = "first.example.com", "second.example.com"
 Configured = Callable[..., dict[str, object]]
-
-
-def answer_ok(connection: socket.socket) -> None:
-    while connection.recv(65536):
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.authority import Authority
-from tests.e2e.test_tls import answer_ok, finished
+from tests.e2e.test_tls import finished
 from tests.http_client import exchange, get
-from tests.origins import Listener
+from tests.origins import Listener, answer_ok
 from tests.programs import Hopward, wait_for
 from tests.tls_client import TLSClient
 

@@ -15,9 +15,8 @@ import pytest
 import yaml
 
 from tests.authority import Authority
-from tests.e2e.test_start import answer_ok
 from tests.http_client import exchange, get
-from tests.origins import Listener
+from tests.origins import Listener, answer_ok
 from tests.programs import alive, children, wait_for
 from tests.service_manager import ServiceManager
 from tests.tls_client import TLSClient

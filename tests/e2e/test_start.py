@@ -18,7 +18,7 @@ import yaml
 from tests.authority import Authority
 from tests.e2e.conftest import LISTEN
 from tests.http_client import exchange, get
-from tests.origins import Listener
+from tests.origins import Listener, answer_ok
 from tests.programs import (
     Hopward,
     accepts,
@@ -38,11 +38,6 @@ UNPRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 PRIVILEGES = "-net_bind_service,-dac_override,-dac_read_search"
 
 Configured = Callable[..., dict[str, object]]
-
-
-def answer_ok(connection: socket.socket) -> None:
-    while connection.recv(65536):
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
 
 @pytest.fixture(scope="module")

@@ -13,17 +13,12 @@ from OpenSSL import SSL
 from tests.authority import Authority
 from tests.e2e.conftest import Front
 from tests.http_client import exchange, get
-from tests.origins import Listener
+from tests.origins import Listener, answer_ok
 from tests.programs import Hopward
 from tests.tls_client import TLSAlertError, TLSClient
 
 EXACT, WILDCARD = "api.example.com", "*.example.com"
 RECONNECTS = 100
-
-
-def answer_ok(connection: socket.socket) -> None:
-    while connection.recv(65536):
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
 
 @pytest.fixture(scope="module")

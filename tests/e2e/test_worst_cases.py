@@ -17,7 +17,7 @@ import pytest
 
 from tests.authority import Authority
 from tests.http_client import exchange, get
-from tests.origins import Listener
+from tests.origins import Listener, answer_ok
 from tests.programs import Hopward, ProgramEndedError, alive, wait_for
 from tests.tls_client import TLSClient, TruncatedError
 
@@ -26,11 +26,6 @@ AUTOMATIC = "automatic.example.com"
 pytestmark = pytest.mark.skipif(
     not hasattr(resource, "prlimit"), reason="needs prlimit(2): Linux has it"
 )
-
-
-def answer_ok(connection: socket.socket) -> None:
-    while connection.recv(65536):
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
 
 class Proxy(Hopward):

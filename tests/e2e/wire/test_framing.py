@@ -1,6 +1,6 @@
 """No message that could be understood in two ways passes, whatever passed before it.
 
-The messages are those of the wire corpus (tests/wire), which tests/e2e/test_wire_corpus.py sends on
+The messages are those of the wire corpus (tests/wire), which tests/e2e/wire/test_corpus.py sends on
 connections of their own. Here they come behind something good: a request that was answered, a head
 or a chunk that was sent on.
 """

@@ -21,7 +21,7 @@ from tests.e2e.wire.client import HOST, Client
 from tests.e2e.wire.reloading import SOON, Reloading, Reloads
 from tests.e2e.wire.test_drain_of_tunnels import frames
 from tests.http_client import exchange, get
-from tests.origins import Listener
+from tests.origins import Listener, answer_ok
 from tests.programs import accepts, free_port, wait_for
 from tests.scripted_origin import OK, Call, ScriptedOrigin
 from tests.tls_client import TLSAlertError
@@ -54,11 +54,6 @@ def websocket(reloading: Reloading, origin: ScriptedOrigin, host: str) -> tuple[
     call.send(SWITCH)
     assert client.head().status == 101
     return client, call
-
-
-def answer_ok(connection: socket.socket) -> None:
-    while connection.recv(65536):
-        connection.sendall(OK)
 
 
 # What holds from then on.

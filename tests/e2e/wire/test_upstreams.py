@@ -15,7 +15,7 @@ from tests.authority import Authority
 from tests.e2e.conftest import Front
 from tests.e2e.wire.client import HOST, Client, Dial
 from tests.http_client import exchange, get
-from tests.origins import Listener
+from tests.origins import Listener, answer_ok
 from tests.programs import Hopward, free_port, wait_for
 from tests.scripted_origin import OK, Call, ScriptedOrigin
 from tests.tls_client import TLSClient
@@ -267,11 +267,6 @@ def test_where_every_origin_refuses_it_is_502(dial: Dial, origins: Origins) -> N
 
 
 # The limit of connections.
-
-
-def answer_ok(connection: socket.socket) -> None:
-    while connection.recv(65536):
-        connection.sendall(OK)
 
 
 @pytest.fixture(scope="module")

@@ -7,33 +7,22 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
 
 import pytest
 
-from tests.authority import Authority
 from tests.e2e.conftest import Front
-from tests.e2e.wire.client import Client
+from tests.e2e.wire.client import Client, Dial
 from tests.http_client import get
 from tests.message_stream import StreamEndedError
 from tests.programs import Hopward, alive
 from tests.scripted_origin import OK, Call, ScriptedOrigin
-from tests.tls_client import TLSClient
 from tests.wire.corpus import HOST, LIMITS, OTHER, Case, Whole, cases, expected_of, next_whole
 from tests.wire.speaking import Pulse, Say, whole
 
 # Cut into single bytes longer ones take seconds; the pure rooms read those as well.
 LONG = 2500
 SMUGGLED = get(b"/smuggled", HOST)
-
-Dial = Callable[[], Client]
-
-
-@pytest.fixture(scope="module")
-def listening() -> Iterator[ScriptedOrigin]:
-    with ScriptedOrigin() as origin:
-        yield origin
 
 
 @pytest.fixture(scope="module")
@@ -46,23 +35,6 @@ def pulse(proxy: Hopward) -> Iterator[Pulse]:
     assert proxy.http is not None
     with Pulse(proxy.http) as beating:
         yield beating
-
-
-@pytest.fixture
-def origin(listening: ScriptedOrigin) -> Iterator[ScriptedOrigin]:
-    yield listening
-    listening.hang_up()
-
-
-@pytest.fixture
-def dial(proxy: Hopward, origin: ScriptedOrigin, authority: Authority) -> Iterator[Dial]:
-    with ExitStack() as connections:
-
-        def connect() -> Client:
-            wire = TLSClient(proxy.https, HOST, cafile=authority.pem)
-            return Client(connections.enter_context(wire))
-
-        yield connect
 
 
 @pytest.fixture

@@ -6,15 +6,11 @@ must be what the corpus expects, the first time and ever after.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack
-
 import pytest
 
-from tests.authority import Authority
 from tests.e2e.conftest import Front
-from tests.e2e.test_wire_corpus import (
-    Dial,
+from tests.e2e.wire.client import Dial
+from tests.e2e.wire.test_corpus import (
     answered,
     asked,
     ended_well,
@@ -23,11 +19,9 @@ from tests.e2e.test_wire_corpus import (
     said,
     serves_the_next,
 )
-from tests.e2e.wire.client import Client
 from tests.message_stream import StreamEndedError
 from tests.programs import Hopward
 from tests.scripted_origin import ScriptedOrigin
-from tests.tls_client import TLSClient
 from tests.wire.corpus import HOST, LIMITS, OTHER, Case, cases, expected_of, next_whole
 from tests.wire.speaking import whole
 
@@ -39,31 +33,8 @@ def each(*, valid: bool, response: bool) -> pytest.MarkDecorator:
 
 
 @pytest.fixture(scope="module")
-def listening() -> Iterator[ScriptedOrigin]:
-    with ScriptedOrigin() as origin:
-        yield origin
-
-
-@pytest.fixture(scope="module")
 def proxy(listening: ScriptedOrigin, front: Front) -> Hopward:
     return front({HOST: listening.url, OTHER: listening.url}, limits=LIMITS)
-
-
-@pytest.fixture
-def origin(listening: ScriptedOrigin) -> Iterator[ScriptedOrigin]:
-    yield listening
-    listening.hang_up()
-
-
-@pytest.fixture
-def dial(proxy: Hopward, origin: ScriptedOrigin, authority: Authority) -> Iterator[Dial]:
-    with ExitStack() as connections:
-
-        def connect() -> Client:
-            wire = TLSClient(proxy.https, HOST, cafile=authority.pem)
-            return Client(connections.enter_context(wire))
-
-        yield connect
 
 
 @each(valid=True, response=False)
