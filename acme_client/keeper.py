@@ -80,15 +80,15 @@ class Keeper:
         self._monotonic = monotonic
         self._stop = stop or threading.Event()
         self._tell = _one_at_a_time(tell)
-        self._deadline = deadline
-        self._chance = chance
         self._at_once = at_once
         self._forgiving = reloaded
         self._memories: dict[str, Memory] = {}
-        self._wanted: tuple[Settings, Sequence[str]] | None = None
         self._store_trouble: str | None = None
         self._seen = (clock(), monotonic())
-        self._begin(settings, hosts)
+        self._hosts = list(dict.fromkeys(normal(host) for host in hosts))
+        self._desk = Desk(settings, store, clock, self._stop, deadline)
+        self._attempts = Attempts(self._desk, self._tell)
+        self._inquiries = Inquiries(self._desk, chance)
 
     # ---- from outside
 
@@ -107,18 +107,10 @@ class Keeper:
         the next start."""
         self._stop.set()
 
-    def reload(self, settings: Settings, hosts: Sequence[str]) -> None:
-        """Keep other hosts, or differently, from the next second on; from any thread.
-
-        What an authority refused for good is tried again: somebody has changed something.
-        """
-        self._wanted = (settings, hosts)
-
     def tick(self) -> float:
         """Do what is due; the seconds until something will be. Raises Stopped."""
         if not self._lead():
             return _GLANCE
-        self._take_over()
         self._compare_clocks()
         self._grant_wishes()
         due_now = self._due_now()
@@ -131,24 +123,6 @@ class Keeper:
         return self._until_next()
 
     # ---- the frame of a tick
-
-    def _begin(self, settings: Settings, hosts: Sequence[str]) -> None:
-        self._hosts = list(dict.fromkeys(normal(host) for host in hosts))
-        self._desk = Desk(settings, self._store, self._clock, self._stop, self._deadline)
-        self._attempts = Attempts(self._desk, self._tell)
-        self._inquiries = Inquiries(self._desk, self._chance)
-
-    def _take_over(self) -> None:
-        """Go on with what `reload` brought."""
-        wanted, self._wanted = self._wanted, None
-        if wanted is None:
-            return
-        self._begin(*wanted)
-        known = self._memories.items()
-        self._memories = {host: memory for host, memory in known if host in self._hosts}
-        for host in self._hosts:
-            memory = self._memory(host)
-            memory.note(memory.state.forgiven())
 
     def _lead(self) -> bool:
         """Whether this process keeps the store."""
@@ -215,7 +189,7 @@ class Keeper:
         while (left := end - self._monotonic()) > 0:
             if self._stop.wait(min(left, _GLANCE)):
                 return
-            if self._wanted is not None or self._store.wishes.asked():
+            if self._store.wishes.asked():
                 return
 
     # ---- one host

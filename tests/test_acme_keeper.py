@@ -77,7 +77,7 @@ class World:
         **wanted: Any,
     ) -> Keeper:
         return Keeper(
-            Settings(directory=FIRST, **wanted),
+            Settings(**{"directory": FIRST, **wanted}),
             store or self.store,
             hosts or [HOST],
             clock=self.clock,
@@ -463,47 +463,29 @@ def test_what_was_set_aside_is_told(world: World) -> None:
 
 
 def test_a_host_that_is_added_gets_its_certificate_at_once(world: World) -> None:
-    keeper = world.keeper()
-    keeper.tick()
-    keeper.reload(Settings(directory=FIRST), [HOST, OTHER])
-    keeper.tick()
+    world.keeper().tick()
+    world.keeper(HOST, OTHER, reloaded=True).tick()
     assert [host for _, _, host in world.issued] == [HOST, OTHER]
 
 
 def test_a_host_that_is_removed_is_renewed_no_more_and_keeps_its_files(world: World) -> None:
-    keeper = world.keeper(HOST, OTHER)
-    keeper.tick()
-    keeper.reload(Settings(directory=FIRST), [OTHER])
-    world.live(keeper, 100 * DAY, step=DAY)
+    world.keeper(HOST, OTHER).tick()
+    world.live(world.keeper(OTHER, reloaded=True), 100 * DAY, step=DAY)
     assert [host for _, _, host in world.issued].count(HOST) == 1
     assert world.served(HOST) is not None
-
-
-def test_a_reload_tries_again_what_was_refused_for_good(world: World) -> None:
-    world.script = lambda directory, host: GiveUp("CAA forbids it")
-    keeper = world.keeper()
-    keeper.tick()
-    world.script = lambda directory, host: None
-    keeper.reload(Settings(directory=FIRST), [HOST])
-    keeper.tick()
-    assert world.served() is not None
 
 
 def test_a_reload_does_not_hurry_an_authority_that_named_a_time(world: World) -> None:
     named = world.clock() + HOUR
     world.script = lambda directory, host: RetryLater("too many", named)
-    keeper = world.keeper()
-    keeper.tick()
-    keeper.reload(Settings(directory=FIRST), [HOST])
-    world.live(keeper, 30 * MINUTE)
+    world.keeper().tick()
+    world.live(world.keeper(reloaded=True), 30 * MINUTE)
     assert len(world.orders) == 1
 
 
 def test_another_authority_in_the_settings_issues_the_next_certificate(world: World) -> None:
-    keeper = world.keeper()
-    keeper.tick()
-    keeper.reload(Settings(directory=SECOND), [HOST])
-    world.live(keeper, 65 * DAY, step=HOUR)
+    world.keeper().tick()
+    world.live(world.keeper(directory=SECOND), 65 * DAY, step=HOUR)
     assert [directory for _, directory, _ in world.issued] == [FIRST, SECOND]
 
 

@@ -146,6 +146,7 @@ class Lab:
         *,
         store: Store | None = None,
         deadline: float = 20.0,
+        reloaded: bool = False,
         **settings: Any,
     ) -> Keeper:
         """A keeper that has just started: it knows what the store remembers."""
@@ -157,6 +158,7 @@ class Lab:
             monotonic=self.clock.monotonic,
             tell=lambda event, host, _: self.told.append((event, host)),
             deadline=deadline,
+            reloaded=reloaded,
         )
 
     def tick(self, keeper: Keeper | None = None) -> None:

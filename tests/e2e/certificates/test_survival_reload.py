@@ -1,11 +1,12 @@
-"""The configuration changes while an order is under way."""
+"""The configuration changes while an order is under way: a keeper ends, and another begins."""
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 
 from tests import acme_faults as faults
-from tests.acme_shim import Fault, Visit
+from tests.acme_shim import Visit
 from tests.e2e.certificates.lab import Lab
 from tests.pebble import needs_pebble
 from tests.programs import wait_for
@@ -13,40 +14,43 @@ from tests.programs import wait_for
 pytestmark = needs_pebble
 
 
-def once_ordered(lab: Lab, change: Fault) -> None:
-    """Do `change` while the first order is being finalized, and go on."""
+def interrupted(lab: Lab, *hosts: str) -> None:
+    """A keeper is told to end while its first order is being finalized."""
+    reached = threading.Event()
 
     def fault(visit: Visit) -> None:
-        change(visit)
+        reached.set()
         visit.answer(visit.forward())
 
     lab.shim.on("finalize", fault, times=1)
+    with lab.running(hosts=hosts) as keeper:
+        assert reached.wait(10)
+        keeper.stop()
+        lab.ended(keeper)
 
 
 def test_a_host_added_in_mid_order_gets_its_certificate_next(lab: Lab) -> None:
     added = f"added.{lab.host}"
-    with lab.running() as keeper:
-        once_ordered(lab, lambda _: keeper.reload(lab.settings(), [lab.host, added]))
+    interrupted(lab, lab.host)
+    with lab.running(hosts=[lab.host, added], reloaded=True):
         wait_for(lambda: lab.store.load(added), 10, what="the added host's certificate")
-    assert lab.served() is not None
+        wait_for(lab.served, 10, what="the first host's")
     assert lab.shim.count("newOrder") == 2
 
 
 def test_a_host_taken_out_is_ordered_for_no_more(lab: Lab) -> None:
     kept = f"kept.{lab.host}"
-    keeper = lab.keeper(hosts=[lab.host, kept])
-    lab.tick(keeper)
-    keeper.reload(lab.settings(), [kept])
+    lab.tick(lab.keeper(hosts=[lab.host, kept]))
     lab.clock.pass_by(timedelta(days=75))
-    lab.tick(keeper)
+    lab.tick(lab.keeper(hosts=[kept], reloaded=True))
     renewed = [call.payload["identifiers"][0]["value"] for call in lab.shim.of("newOrder")[2:]]
     assert renewed == [kept]
 
 
 def test_a_host_taken_out_in_mid_order_breaks_no_other(lab: Lab) -> None:
     kept = f"kept.{lab.host}"
-    with lab.running(hosts=[lab.host, kept]) as keeper:
-        once_ordered(lab, lambda _: keeper.reload(lab.settings(), [kept]))
+    interrupted(lab, lab.host, kept)
+    with lab.running(hosts=[kept], reloaded=True):
         wait_for(lambda: lab.store.load(kept), 10, what="the kept host's certificate")
     assert lab.store.state(kept).last_error is None
 
@@ -57,8 +61,7 @@ def test_a_reload_asks_again_for_what_was_refused_for_good(lab: Lab) -> None:
     lab.tick(keeper)
     lab.tick(keeper)
     assert lab.shim.count("newOrder") == 1
-    keeper.reload(lab.settings(), [lab.host])
-    lab.tick(keeper)
+    lab.tick(lab.keeper(reloaded=True))
     assert lab.served() is not None
 
 
@@ -67,6 +70,5 @@ def test_a_reload_asks_no_earlier_than_a_429_named(lab: Lab) -> None:
     lab.shim.on("newOrder", limited, times=1)
     keeper = lab.keeper()
     lab.tick(keeper)
-    keeper.reload(lab.settings(), [lab.host])
-    lab.tick(keeper)
+    lab.tick(lab.keeper(reloaded=True))
     assert lab.shim.count("newOrder") == 1
