@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-
 import pytest
 
 from proxy.counts import Counts
@@ -13,13 +10,6 @@ from proxy.status.figures import Figures, Traffic
 from proxy.tally import Tallies
 
 MILLISECOND = 1_000_000
-
-
-@pytest.fixture
-def tallies() -> Iterator[Tallies]:
-    made = Tallies()
-    yield made
-    os.close(made.descriptor)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -14,13 +14,6 @@ from tests.programs import wait_for
 
 REQUESTS = ("requests", "a.example", "200")
 OPEN = Series(("open",), Kind.GAUGE)
-
-
-@pytest.fixture
-def tallies() -> Iterator[Tallies]:
-    made = Tallies()
-    yield made
-    os.close(made.descriptor)
 
 
 def forked(life: Callable[[], None]) -> int:

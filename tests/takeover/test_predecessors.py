@@ -17,7 +17,7 @@ from josepy.jwk import JWKEC, JWKRSA
 
 from acme_client.store import Store
 from proxy.takeover import take_over
-from tests.predecessors import (
+from tests.takeover.predecessors import (
     DIRECTORY,
     HOST,
     NOW,
@@ -31,21 +31,6 @@ from tests.predecessors import (
 )
 
 STAGING = "https://acme-staging-v02.api.letsencrypt.org/directory"
-
-
-@pytest.fixture
-def issuer(tmp_path: Path) -> Issuer:
-    return Issuer(tmp_path / "issuer")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
-
-
-@pytest.fixture
-def letsencrypt(tmp_path: Path) -> Letsencrypt:
-    return Letsencrypt(tmp_path / "letsencrypt")
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from acme_client.renewal import Failure, Wait
 from acme_client.state import State, Trouble
 from acme_client.store import Store
 from proxy.takeover import Kind, TakeOverError, take_over
-from tests.predecessors import (
+from tests.takeover.predecessors import (
     DIRECTORY,
     HOST,
     NOW,
@@ -26,21 +26,6 @@ from tests.predecessors import (
 )
 
 STAGING = "https://acme-staging-v02.api.letsencrypt.org/directory"
-
-
-@pytest.fixture
-def issuer(tmp_path: Path) -> Issuer:
-    return Issuer(tmp_path / "issuer")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
-
-
-@pytest.fixture
-def letsencrypt(tmp_path: Path) -> Letsencrypt:
-    return Letsencrypt(tmp_path / "letsencrypt")
 
 
 # ---- what is not taken
