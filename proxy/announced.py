@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import cast
 
 from .fields import in_networks, plain_address
-from .listener import Listener
+from .listener import Connection, Listener
 from .proxy_protocol import Endpoints, read_header
 
 Serve = Callable[[Endpoints | None], asyncio.Protocol]
@@ -32,6 +32,7 @@ class AnnouncedConnection(asyncio.Protocol):
 
     kind = "announced"
     transport: asyncio.Transport
+    _address: str
 
     def __init__(self, listener: Listener, serve: Serve) -> None:
         self._listener = listener
@@ -42,7 +43,8 @@ class AnnouncedConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         listener, peer = self._listener, transport.get_extra_info("peername")
-        if not peer or not in_networks(plain_address(peer[0]), listener.trusted_proxies):
+        self._address = plain_address(peer[0]) if peer else ""
+        if not peer or not in_networks(self._address, listener.trusted_proxies):
             self._hand_on(None)
             return
         listener.joined(self)
@@ -55,7 +57,7 @@ class AnnouncedConnection(asyncio.Protocol):
         try:
             header = read_header(self._data)
         except ValueError:
-            self.transport.abort()
+            self._refuse("malformed")
             return
         if header is not None:
             self._data = self._data[header.size :]
@@ -66,8 +68,14 @@ class AnnouncedConnection(asyncio.Protocol):
         self._listener.parted(self)
 
     def expired(self) -> None:
-        """The header has not come in time."""
-        self.transport.abort()
+        """Nothing more has come in time."""
+        if self._data:
+            self._refuse("timeout")
+            return
+        self._listener.makes_way(self)
+        silent = self._hand_on(None)
+        if not self.transport.is_closing():
+            cast(Connection, silent).expired()
 
     def drain(self) -> None:
         """Nothing has been asked yet."""
@@ -80,9 +88,15 @@ class AnnouncedConnection(asyncio.Protocol):
         """End at once."""
         self.transport.abort()
 
-    def _hand_on(self, ends: Endpoints | None) -> None:
+    def _refuse(self, reason: str) -> None:
+        self.deadline = math.inf
+        self._listener.refused_headers.met(self._address, reason)
+        self.transport.abort()
+
+    def _hand_on(self, ends: Endpoints | None) -> asyncio.Protocol:
         protocol = self._serve(ends)
         self.transport.set_protocol(protocol)
         protocol.connection_made(self.transport)
         if self._data and not self.transport.is_closing():
             protocol.data_received(self._data)
+        return protocol

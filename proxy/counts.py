@@ -15,6 +15,7 @@ from .metrics import (
     HANDSHAKES,
     LOST_LINES,
     NANOSECONDS,
+    PROXY_HEADERS_REFUSED,
     RELOADS,
     REQUEST_SECONDS,
     REQUESTS,
@@ -85,6 +86,11 @@ class Counts:
         """A TLS handshake was not completed; `reason` is one of a bounded number of labels."""
         self._values[self._place(HANDSHAKE_FAILURES.name, reason)] += 1
 
+    def proxy_header_refused(self, reason: str) -> None:
+        """A trusted proxy did not announce its client as it should; `reason` is of a bounded
+        number of labels."""
+        self._values[self._place(PROXY_HEADERS_REFUSED.name, reason)] += 1
+
     def upstream_failed(self, site: str, reason: str) -> None:
         """An origin of `site` failed; `reason` is that of the UpstreamError."""
         self._values[self._place(UPSTREAM_ERRORS.name, site, reason)] += 1
@@ -147,6 +153,7 @@ _BY_NAME = {
         HANDSHAKES,
         HANDSHAKE_FAILURES,
         LOST_LINES,
+        PROXY_HEADERS_REFUSED,
         UPSTREAM_ERRORS,
         UPSTREAM_HEALTHY,
         UPSTREAM_MARKED,

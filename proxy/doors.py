@@ -2,12 +2,13 @@
 
 Law: each worker has sockets of its own (SO_REUSEPORT), so that the kernel spreads connections
 evenly, and the supervisor holds them too: what waits in the queue of a worker that died is served
-by the next.
+by the next. Only where one worker after the other dies before it serves do its doors rest.
 """
 
 import errno
 import socket
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +30,18 @@ class Doors(NamedTuple):
         """Listen no more, as far as this process is concerned."""
         for door in (*self.https, *self.http, *self.admin):
             door.close()
+
+    def rest(self, but: Container[socket.socket]) -> None:
+        """Leave new clients to the sockets of others, until somebody listens here again.
+
+        Who waits in the queue is reset. `but`: sockets that others have as well. Linux takes a
+        listening socket that is shut down out of its group and keeps its address (HAProxy pauses
+        its own likewise); elsewhere nothing happens. There is but one admin listener: it waits.
+        """
+        for door in (*self.https, *self.http):
+            if door not in but:
+                with suppress(OSError):
+                    door.shutdown(socket.SHUT_RD)
 
 
 def open_doors(

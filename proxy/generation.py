@@ -44,6 +44,10 @@ class Common:
     local: bool
 
 
+# So many processes in a row must have ended before they served until others get a seat's clients.
+_STILLBORN = 2
+
+
 @dataclass
 class Generation:
     """The processes of one configuration."""
@@ -67,6 +71,20 @@ class Generation:
     def ready(self) -> bool:
         """Whether all that clients need is there."""
         return all(seat.serving for seat in self.workers)
+
+    def pass_over(self) -> None:
+        """Let those that serve take the clients of workers that again and again do not begin.
+
+        A successor listens as it begins to serve, and has its share again. To be called only while
+        no other generation has the same doors open.
+        """
+        serving = [seat.doors for seat in self.workers if seat.serving]
+        if serving:
+            for seat in self.workers:
+                if not seat.pid and seat.stillborn >= _STILLBORN:
+                    seat.doors.rest(
+                        but={sock for doors in serving for kind in doors for sock in kind}
+                    )
 
 
 def prepare(config: Config, common: Common, former: Generation | None) -> Generation:

@@ -23,6 +23,7 @@ from .findings import Findings
 from .log import Log
 from .memo import Memos
 from .pool import Pools
+from .refused_headers import RefusedHeaders
 from .routing import Route, Table
 from .shortage import MemoryShortage
 from .tally import Tally
@@ -85,6 +86,7 @@ class Listener:
         self.pools = Pools(config.timeouts.connect)
         self.counts = Counts(tally or Tally.alone())
         self.memory = MemoryShortage(log)
+        self.refused_headers = RefusedHeaders(self.counts, log)
         self.fair_share = fair_share or FairShare()
         self.doorkeeper = Doorkeeper()
         self.memos = Memos()
@@ -233,4 +235,5 @@ class Listener:
         upstreams = self.pools.connections
         self.counts.ticked(upstreams=upstreams, lost_lines=lost)
         self.memory.ticked()
+        self.refused_headers.ticked(now)
         self._room.measure(len(self._connections), upstreams)

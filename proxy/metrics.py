@@ -79,6 +79,11 @@ HANDSHAKE_FAILURES = Metric(
     "TLS handshakes that were not; timeout: the client fell silent, closed: it left.",
     ("reason",),
 )
+PROXY_HEADERS_REFUSED = Metric(
+    "hopward_proxy_headers_refused_total",
+    "Connections that were ended for a trusted proxy's PROXY header.",
+    ("reason",),
+)
 CERTIFICATE_ENDS = Metric(
     "hopward_certificate_not_after_seconds",
     "When a certificate ends, in Unix time.",
@@ -137,6 +142,7 @@ METRICS = (
     UPSTREAM_HEALTHY,
     HANDSHAKES,
     HANDSHAKE_FAILURES,
+    PROXY_HEADERS_REFUSED,
     CERTIFICATE_ENDS,
     CERTIFICATE_DANGERS,
     RENEWALS,

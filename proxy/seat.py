@@ -75,6 +75,8 @@ class Seat:
     quiet: bool = False
     began: float = 0.0
     failures: int = 0
+    stillborn: int = 0
+    """How many in a row have ended, or could not begin, before they served."""
     start_at: float = 0.0
     tally: Tally | None = None
     end: str = ""
@@ -134,6 +136,7 @@ class Seat:
         pid, status = os.waitpid(self.pid, os.WNOHANG)
         if not pid:
             return False
+        self.stillborn = 0 if self.serving else self.stillborn + 1
         self.pid, self.serving, self.quiet = 0, False, True
         self._hear_no_more()
         self.end = _in_words(os.waitstatus_to_exitcode(status))
@@ -155,6 +158,7 @@ class Seat:
     def not_started(self, now: float) -> float:
         """Plan another try where `start` has failed; returns the seconds until then."""
         self.began = now
+        self.stillborn += 1
         return self.restart(now)
 
     def late(self, now: float) -> bool:

@@ -162,8 +162,11 @@ class Supervisor:
                 self._put_in_force(coming)
             elif now > coming.give_up_at:
                 self._give_up("the new workers are not ready after a minute")
-        if now > self._settled_by or all(seat.quiet for seat in self._former_workers()):
+        quiet = all(seat.quiet for seat in self._former_workers())
+        if quiet or now > self._settled_by:
             self._settle()
+        if quiet and not self._busy and self._current is not None:
+            self._current.pass_over()
         if self._wanted is not None and not self._busy and not self._stopping:
             wanted, self._wanted = self._wanted, None
             wanted()

@@ -28,7 +28,7 @@ class Served(asyncio.Protocol):
 
     def __init__(self, entry: Entry, ends: Endpoints | None) -> None:
         self.entry, self.ends, self.heard = entry, ends, b""
-        self.full = False
+        self.full = self.timed_out = False
         entry.served.append(self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -37,6 +37,9 @@ class Served(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.heard += data
+
+    def expired(self) -> None:
+        self.timed_out = True
 
 
 class Peer(Wire):
@@ -140,18 +143,27 @@ async def test_a_malformed_header_ends_the_connection() -> None:
     assert entry.served == []
 
 
-@pytest.mark.parametrize("begun", [b"", b"PROXY TCP4 192.0.2.7"])
 @on_stage
-async def test_who_is_slow_to_say_whom_he_announces_is_not_waited_for(begun: bytes) -> None:
+async def test_who_is_slow_to_say_whom_he_announces_is_not_waited_for() -> None:
     entry = Entry(timeouts={"handshake": "2s"})
     peer = entry.connect()
-    peer.says(begun)
+    peer.says(b"PROXY TCP4 192.0.2.7")
     stage().now += 1.9
     await settled()
     assert not peer.aborted
     stage().now += 0.1 + TICK
     await settled()
     assert peer.aborted
+
+
+@on_stage
+async def test_who_says_nothing_is_a_client_that_is_out_of_time() -> None:
+    entry = Entry(timeouts={"handshake": "2s"})
+    entry.connect()
+    stage().now += 2 + TICK
+    await settled()
+    (served,) = entry.served
+    assert (served.heard, served.timed_out) == (b"", True)
 
 
 @on_stage

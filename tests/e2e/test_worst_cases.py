@@ -252,6 +252,42 @@ def test_where_no_worker_can_live_the_start_ends_and_says_so(
         proxy(environ=environ)
 
 
+def test_nobody_waits_for_a_worker_that_never_begins_while_others_serve(
+    proxy: Callable[..., Proxy], tmp_path: Path
+) -> None:
+    served = proxy(environ=ending_at_once(tmp_path), workers=2)
+    (tmp_path / "end").touch()
+    os.kill(served.workers()[0], signal.SIGKILL)
+    served.hears("worker-died", 3)
+    assert [served.asked() for _ in range(40)] == [200] * 40
+    assert listening(served.https) == 1
+    (tmp_path / "end").unlink()
+    wait_for(lambda: listening(served.https) == 2, what="its successor listening")
+    assert [served.asked() for _ in range(40)] == [200] * 40
+
+
+def test_a_reload_gives_the_doors_of_a_worker_that_never_began_to_its_successor(
+    proxy: Callable[..., Proxy], tmp_path: Path
+) -> None:
+    served = proxy(environ=ending_at_once(tmp_path), workers=2)
+    (tmp_path / "end").touch()
+    os.kill(served.workers()[0], signal.SIGKILL)
+    served.hears("worker-died", 4)
+    (tmp_path / "end").unlink()
+    served.process.send_signal(signal.SIGHUP)
+    served.hears("reloaded")
+    assert listening(served.https) == 2
+    assert [served.asked() for _ in range(40)] == [200] * 40
+
+
+def listening(port: int) -> int:
+    """How many sockets take connections on that port of this machine (proc(5): 0A is LISTEN)."""
+    lines = Path("/proc/net/tcp").read_text().splitlines()
+    return sum(
+        fields[1].endswith(f":{port:04X}") for fields in map(str.split, lines) if fields[3] == "0A"
+    )
+
+
 def ending_at_once(folder: Path) -> dict[str, str]:
     """The environment of a proxy whose processes end as they begin, while there is a file `end`."""
     (folder / "sitecustomize.py").write_text(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import urllib.request
+
 import pytest
 
 from proxy.proxy_protocol import Endpoints, Version, written_header
 from tests.authority import Authority
-from tests.e2e.conftest import Front
+from tests.e2e.conftest import LISTEN, Front
 from tests.e2e.wire.client import HOST
 from tests.http_client import exchange, get
 from tests.message_stream import Head
-from tests.programs import Hopward
+from tests.programs import Hopward, free_port, wait_for
 from tests.scripted_origin import OK, ScriptedOrigin
 from tests.tls_client import PlainClient, TLSAlertError, TLSClient, TruncatedError
 
@@ -33,9 +35,13 @@ def proxy(listening: ScriptedOrigin, front: Front) -> Hopward:
 
 @pytest.fixture(scope="module")
 def hasty(listening: ScriptedOrigin, front: Front) -> Hopward:
-    """A proxy that waits for nobody."""
-    timeouts = {"handshake": "500ms"}
-    return front({HOST: listening.url}, trusted_proxies=["127.0.0.1"], timeouts=timeouts)
+    """A proxy that waits for nobody, and can be asked for its figures."""
+    return front(
+        {HOST: listening.url},
+        trusted_proxies=["127.0.0.1"],
+        timeouts={"handshake": "500ms"},
+        listen={**LISTEN, "admin": f"127.0.0.1:{free_port()}"},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +136,38 @@ def test_a_header_that_does_not_come_in_time_ends_the_connection(
     with PlainClient(hasty.https) as client:
         client.send(begun)
         assert ending(client) == b""
+
+
+def figure(proxy: Hopward, name: str) -> float:
+    """What /metrics tells by that name, labels included; 0 where it tells nothing."""
+    admin = int(proxy.ready()["admin"][0].rpartition(":")[2])
+    with urllib.request.urlopen(f"http://127.0.0.1:{admin}/metrics", timeout=30) as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+
+
+@pytest.mark.parametrize(("said", "reason"), [(MALFORMED, "malformed"), (V1[:-1], "timeout")])
+def test_a_refused_header_is_counted_and_told_with_whose_it_was(
+    hasty: Hopward, said: bytes, reason: str
+) -> None:
+    name = f'hopward_proxy_headers_refused_total{{reason="{reason}"}}'
+    before = figure(hasty, name)
+    with PlainClient(hasty.https) as client:
+        client.send(said)
+        assert ending(client) == b""
+    wait_for(lambda: figure(hasty, name) == before + 1, what="one more header refused")
+    told = wait_for(lambda: hasty.says(r'"proxy-header-refused".*'), what="the event")
+    assert '"peer": "127.0.0.1"' in told[0]
+
+
+def test_a_trusted_proxy_that_says_nothing_is_a_handshake_that_timed_out(hasty: Hopward) -> None:
+    name = 'hopward_tls_handshake_failures_total{reason="timeout"}'
+    refused = figure(hasty, "hopward_proxy_headers_refused_total")
+    before = figure(hasty, name)
+    with PlainClient(hasty.https) as client:
+        assert ending(client) == b""
+    wait_for(lambda: figure(hasty, name) == before + 1, what="one more time-out")
+    assert figure(hasty, "hopward_proxy_headers_refused_total") == refused
 
 
 def ending(client: PlainClient) -> bytes:
