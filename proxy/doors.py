@@ -39,7 +39,8 @@ class Doors(NamedTuple):
         its own likewise); elsewhere nothing happens. There is but one admin listener: it waits.
         """
         for door in (*self.https, *self.http):
-            if door not in but:
+            # Shut down once more, it would give all its later connections an end at once.
+            if door not in but and door.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
                 with suppress(OSError):
                     door.shutdown(socket.SHUT_RD)
 

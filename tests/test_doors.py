@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from proxy.config import Address, UnixPath
-from proxy.doors import name_of, open_admin_door, open_doors, show
+from proxy.doors import BACKLOG, Doors, name_of, open_admin_door, open_doors, show
 from proxy.errors import StartError
 
 LOOPBACK, LOOPBACK6 = Address("127.0.0.1", 0), Address("::1", 0)
@@ -153,3 +154,44 @@ def test_an_address_is_shown_as_it_is_written(address: Address, text: str) -> No
 def test_a_doors_name_is_where_it_is() -> None:
     with doors([LOOPBACK6]) as [[door]]:
         assert name_of(door) == f"[::1]:{port_of(door)}"
+
+
+def hears(door: socket.socket) -> bool:
+    """Whether twenty clients come to this door, and are understood there."""
+    door.settimeout(5)
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", port_of(door)), 5) as client:
+            client.sendall(b"x")
+            with door.accept()[0] as accepted:
+                accepted.settimeout(5)
+                if accepted.recv(1) != b"x":
+                    return False
+    return True
+
+
+only_linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing happens")
+
+
+@only_linux
+def test_doors_that_rest_leave_all_clients_to_others() -> None:
+    with doors([LOOPBACK], workers=2) as [[resting], [other]]:
+        for _ in range(2):
+            Doors(https=[resting]).rest(but=())
+        assert hears(other)
+
+
+@only_linux
+def test_doors_that_rested_are_open_again_once_somebody_listens() -> None:
+    with doors([LOOPBACK], workers=2) as [[resting], [other]]:
+        for _ in range(2):
+            Doors(https=[resting]).rest(but=())
+        resting.listen(BACKLOG)
+        other.close()
+        assert hears(resting)
+
+
+@only_linux
+def test_a_door_that_others_use_as_well_does_not_rest() -> None:
+    with doors([LOOPBACK]) as [[shared]]:
+        Doors(https=[shared]).rest(but={shared})
+        assert hears(shared)
