@@ -67,10 +67,15 @@ class Entry(NamedTuple):
 
 
 class AccessLog:
-    """Writes entries as the configuration wants them, and tells `log` of lines that are lost."""
+    """Writes entries as `settings` want them, and tells `log` of lines that are lost.
 
-    def __init__(self, settings: config.AccessLog, log: Log) -> None:
+    `lost`: how many its predecessor had lost.
+    """
+
+    def __init__(self, settings: config.AccessLog, log: Log, lost: int = 0) -> None:
+        self.settings = settings
         self._to = settings.to
+        self._lost = lost
         self._format = _FORMATS[settings.format]
         self._masked = Redaction(settings.redact).masked
         self._log = log
@@ -85,7 +90,7 @@ class AccessLog:
     @property
     def lost(self) -> int:
         """How many lines were never written."""
-        return self._output.lost
+        return self._lost + self._output.lost
 
     def write(self, entry: Entry) -> None:
         """Log one exchange."""
@@ -112,6 +117,11 @@ class AccessLog:
         if self._lines:
             self._hand_on()
         self._output.reopen()
+
+    def end(self) -> None:
+        """Take no more entries; what there is will be written meanwhile."""
+        self.flush()
+        self._output.close(0)
 
     def close(self) -> None:
         """Return when everything is written, or when it is plain that nobody reads it."""
@@ -149,6 +159,37 @@ class AccessLog:
             self._failing = False
             lost = output.lost - self._lost_before
             self._log.warning("access-log-recovered", to=str(self._to), lost=lost)
+
+
+class AccessLogs:
+    """The access logs of one process, one after the other as configurations want them."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._all: list[AccessLog] = []
+        self._now: AccessLog | None = None
+
+    def follow(self, settings: config.AccessLog | None) -> AccessLog | None:
+        """The log for whatever ends from now on; None where none is wanted."""
+        former = self._now
+        if settings != (former and former.settings):
+            self._now = None
+            if settings is not None:
+                self._now = AccessLog(settings, self._log, former.lost if former else 0)
+                self._all.append(self._now)
+            if former is not None:
+                former.end()
+        return self._now
+
+    def reopen(self) -> None:
+        """See `AccessLog.reopen`."""
+        if self._now is not None:
+            self._now.reopen()
+
+    def close(self) -> None:
+        """See `AccessLog.close`."""
+        for each in self._all:
+            each.close()
 
 
 def _stamps(second: int) -> tuple[str, str]:

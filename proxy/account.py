@@ -8,7 +8,7 @@ import time
 from typing import Protocol
 
 from .access_log import Entry
-from .answers import error_answer
+from .answers import error_answer, options_answer, strict_transport
 from .config import Origin
 from .errors import ClientError, UpstreamError
 from .head import RequestHead
@@ -117,7 +117,21 @@ class Account:
             date=self._listener.date,
             close=close,
             bodiless=self.asked is not None and self.asked.method == b"HEAD",
+            fields=self._strict_transport(),
         )
+
+    def options_answer(self, *, close: bool) -> bytes:
+        """The answer to OPTIONS that asks the proxy itself."""
+        fields = self._strict_transport()
+        return options_answer(date=self._listener.date, close=close, fields=fields)
+
+    def _strict_transport(self) -> bytes:
+        """What `hsts` adds to each answer of its site (RFC 6797 §7.1), never without TLS (§7.2):
+        there a connection has no site."""
+        site = self._listener.table.sites.get(self.site)
+        if site is None or site.config.hsts is None or self._site_asked() != self.site:
+            return b""
+        return strict_transport(site.config.hsts)
 
     def end(self, status: int, error: ClientError | UpstreamError | str | None = None) -> None:
         """The request has ended; `status` is that of its answer, be it whole or not."""

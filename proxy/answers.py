@@ -34,14 +34,17 @@ def error_answer(
     date: bytes,
     close: bool,
     bodiless: bool = False,
+    fields: bytes = b"",
 ) -> bytes:
-    """A whole response for an error; `bodiless` for HEAD, `close` when it is the last one."""
+    """A whole response for an error; `bodiless` for HEAD, `close` when it is the last one, `fields`
+    more lines."""
     text = error.reason if isinstance(error, ClientError) else _UPSTREAM_TEXT[error.status]
     status = f"{error.status} {phrase(error.status)}"
     body = f"{status}: {text}\nrequest id: {request_id.decode('ascii')}\n".encode("ascii")
     lines = b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n" % len(body)
     if isinstance(error, ClientError):
         lines += _what_would_help(error)
+    lines += fields
     return _answer(status, lines, date, close=close) + (b"" if bodiless else body)
 
 
@@ -57,9 +60,14 @@ def _what_would_help(error: ClientError) -> bytes:
     return lines
 
 
-def options_answer(*, date: bytes, close: bool) -> bytes:
+def strict_transport(seconds: int) -> bytes:
+    """The field by which a host asks for https only, for so long (RFC 6797 §6.1)."""
+    return b"Strict-Transport-Security: max-age=%d\r\n" % seconds
+
+
+def options_answer(*, date: bytes, close: bool, fields: bytes = b"") -> bytes:
     """The answer of the proxy to OPTIONS with Max-Forwards: 0 (RFC 9110 §7.6.2)."""
-    lines = b"Allow: %b\r\nContent-Length: 0\r\n" % ALLOWED_METHODS
+    lines = b"Allow: %b\r\nContent-Length: 0\r\n%b" % (ALLOWED_METHODS, fields)
     return _answer("200 OK", lines, date, close=close)
 
 

@@ -11,7 +11,6 @@ from typing import cast
 
 from .account import Account
 from .admission import Peer
-from .answers import options_answer
 from .errors import ClientError, UpstreamError
 from .exchange import Exchange
 from .fast_lane import FastLane
@@ -347,7 +346,7 @@ class Downstream(asyncio.Protocol):
             if received is None:
                 self._heads.data = rest
                 close = not self._persists(reception.persist)
-                self.send(options_answer(date=self._listener.date, close=close))
+                self.send(self._account.options_answer(close=close))
                 self._account.end(200)
                 self._go_on(persist=reception.persist)
             else:

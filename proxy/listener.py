@@ -82,6 +82,7 @@ class Listener:
         log: Log | None = None,
     ) -> None:
         self.access_log = access_log
+        self._lost_lines = 0
         self.adopt(config, table)
         self.pools = Pools(config.timeouts.connect)
         self.counts = Counts(tally or Tally.alone())
@@ -228,12 +229,11 @@ class Listener:
         for connection in [each for each in self._connections if each.deadline <= now]:
             connection.expired()
         self.pools.ticked(now)
-        lost = 0
         if self.access_log is not None:
             self.access_log.flush()
-            lost = self.access_log.lost
+            self._lost_lines = self.access_log.lost
         upstreams = self.pools.connections
-        self.counts.ticked(upstreams=upstreams, lost_lines=lost)
+        self.counts.ticked(upstreams=upstreams, lost_lines=self._lost_lines)
         self.memory.ticked()
         self.refused_headers.ticked(now)
         self._room.measure(len(self._connections), upstreams)

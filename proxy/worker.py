@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import uvloop
 
-from .access_log import AccessLog
+from .access_log import AccessLogs
 from .admin import administering, only_here
 from .announced import announceable
 from .bulletin import Bulletin
@@ -99,7 +99,8 @@ async def _serve(plan: Plan, doors: Doors, log: Log, tally: Tally, ties: Ties) -
     loop.add_reader(ties.lifeline, stop.set)
     plan.base.choose = plan.certificates.context
     plan.base.challenge = plan.certificates.challenge
-    access_log = _open_access_log(loop, plan.config, log)
+    logs = AccessLogs(log)
+    loop.add_signal_handler(signal.SIGUSR1, logs.reopen)
     plan.fair_share.join()
     listener = Listener(
         plan.config,
@@ -107,7 +108,7 @@ async def _serve(plan: Plan, doors: Doors, log: Log, tally: Tally, ties: Ties) -
         plan.base,
         workers=plan.workers,
         tally=tally,
-        access_log=access_log,
+        access_log=logs.follow(plan.config.access_log),
         findings=plan.findings,
         fair_share=plan.fair_share,
         log=log,
@@ -124,6 +125,7 @@ async def _serve(plan: Plan, doors: Doors, log: Log, tally: Tally, ties: Ties) -
         news = ties.bulletin.read()
         if news is not None:
             listener.adopt(news.config, Table(news.config.sites, news.aliases))
+            listener.access_log = logs.follow(news.config.access_log)
         listener.retire(then=stop.set)
         os.write(ties.voice, QUIET)
 
@@ -136,8 +138,7 @@ async def _serve(plan: Plan, doors: Doors, log: Log, tally: Tally, ties: Ties) -
     watching.cancel()
     await listener.drain()
     fresh.cancel()
-    if access_log is not None:
-        access_log.close()
+    logs.close()
 
 
 def _failed(listener: Listener, log: Log, context: Mapping[str, Any]) -> None:
@@ -146,13 +147,6 @@ def _failed(listener: Listener, log: Log, context: Mapping[str, Any]) -> None:
         listener.memory.met()
     else:
         fault(log, context.get("message"), error)
-
-
-def _open_access_log(loop: asyncio.AbstractEventLoop, config: Config, log: Log) -> AccessLog | None:
-    access_log = None if config.access_log is None else AccessLog(config.access_log, log)
-    reopen = access_log.reopen if access_log is not None else lambda: None
-    loop.add_signal_handler(signal.SIGUSR1, reopen)
-    return access_log
 
 
 def _close(servers: Iterable[asyncio.Server], doors: Doors) -> None:

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy import config
-from proxy.access_log import AccessLog, Entry
+from proxy.access_log import AccessLog, AccessLogs, Entry
 from proxy.line_output import PIECE
 from proxy.log import Log
 from tests.programs import wait_for
@@ -241,3 +241,28 @@ def test_lines_that_are_lost_are_told_of_once_and_so_is_their_end(tmp_path: Path
     }.items() <= failed.items()
     assert recovered["event"] == "access-log-recovered"
     assert recovered["lost"] == log.lost
+
+
+def test_lines_that_a_former_log_lost_stay_counted(tmp_path: Path) -> None:
+    events = Events()
+    logs = AccessLogs(events.log)
+    former = logs.follow(config.AccessLog(to=tmp_path / "nowhere" / "file"))
+    assert former is not None
+    former.write(ENTRY)
+    former.flush()
+    wait_for(lambda: former.lost == 1, what="a line that is lost")
+    fresh = logs.follow(config.AccessLog(to=tmp_path / "file"))
+    assert fresh is not None
+    assert fresh.lost == 1
+    logs.close()
+    assert [event["event"] for event in events.read()] == ["access-log-failed"]
+
+
+def test_a_log_whose_settings_stay_goes_on(tmp_path: Path) -> None:
+    events = Events()
+    logs = AccessLogs(events.log)
+    settings = config.AccessLog(to=tmp_path / "file")
+    assert logs.follow(settings) is logs.follow(config.AccessLog(to=tmp_path / "file"))
+    assert logs.follow(None) is None
+    logs.close()
+    assert events.read() == []

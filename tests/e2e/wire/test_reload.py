@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import ssl
@@ -127,6 +128,35 @@ def test_a_password_taken_out_opens_no_connection_that_it_had_opened(
     client.send(request)
     assert client.message().status == 401
     assert not origin.called
+
+
+def test_what_ends_on_old_connections_is_logged_by_the_new_rules(
+    reloads: Reloads, origin: ScriptedOrigin, tmp_path: Path
+) -> None:
+    before, after = tmp_path / "before.log", tmp_path / "after.log"
+    reloading = reloads(access_log={"to": str(before), "redact": ["token"]})
+    client = kept(reloading, origin)
+    reloading.reload(access_log={"to": str(after), "redact": ["secret"]})
+    client.send(get(b"/?secret=1&token=2", HOST))
+    served(origin)
+    assert client.message().status == 200
+    [line] = wait_for(lambda: after.exists() and after.read_text().splitlines(), what="its line")
+    assert json.loads(line)["target"] == "/?secret=***&token=2"
+    assert [json.loads(line)["target"] for line in before.read_text().splitlines()] == ["/"]
+
+
+def test_where_no_log_is_wanted_any_more_old_connections_are_logged_no_more(
+    reloads: Reloads, origin: ScriptedOrigin, tmp_path: Path
+) -> None:
+    file = tmp_path / "access.log"
+    reloading = reloads(access_log={"to": str(file)})
+    client = kept(reloading, origin)
+    reloading.reload(access_log="off")
+    client.send(get(b"/unlogged", HOST))
+    served(origin)
+    assert client.message().status == 200
+    reloading.wait_for_workers(1)
+    assert [json.loads(line)["target"] for line in file.read_text().splitlines()] == ["/"]
 
 
 def test_requests_go_to_the_new_origin_at_once(reloads: Reloads, origin: ScriptedOrigin) -> None:

@@ -8,10 +8,11 @@ import pytest
 
 from tests.e2e.conftest import Front
 from tests.e2e.wire.client import HOST, Client, Dial
-from tests.http_client import get
+from tests.http_client import exchange, get
 from tests.message_stream import Head
 from tests.programs import Hopward
 from tests.scripted_origin import OK, Call, ScriptedOrigin
+from tests.tls_client import PlainClient
 
 RULES, STRICT, AGED = "rules.example.com", "strict.example.com", "aged.example.com"
 DATE = rb"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT"
@@ -178,6 +179,50 @@ def test_hsts_is_said_once_where_it_is_on(
 
 def test_hsts_is_not_said_where_it_is_off(dial: Dial, origin: ScriptedOrigin) -> None:
     assert seen(dial, origin).values("strict-transport-security") == []
+
+
+@pytest.mark.parametrize(
+    ("asking", "status"),
+    [
+        (get(b"/", STRICT, method=b"TRACE"), 405),
+        (get(b"/", STRICT, b"Max-Forwards: 0", method=b"OPTIONS"), 200),
+        (b"GET / HTTP/1.1\r\nHost : malformed\r\n\r\n", 400),
+    ],
+)
+def test_hsts_is_said_in_the_proxys_own_answers_too(
+    dial: Dial, origin: ScriptedOrigin, asking: bytes, status: int
+) -> None:
+    """RFC 6797 §7.1: in each response over TLS."""
+    client = dial(STRICT)
+    client.send(asking)
+    answer = client.message()
+    assert answer.status == status
+    assert answer.head.values("strict-transport-security") == [b"max-age=31536000"]
+
+
+def test_hsts_is_said_where_the_origin_fails(dial: Dial, origin: ScriptedOrigin) -> None:
+    client = dial(STRICT)
+    ask(client, origin, get(b"/", STRICT, method=b"POST")).hang_up()
+    answer = client.message()
+    assert answer.status == 502
+    assert answer.head.values("strict-transport-security") == [b"max-age=31536000"]
+
+
+def test_hsts_is_not_said_for_another_site(dial: Dial, origin: ScriptedOrigin) -> None:
+    client = dial(STRICT)
+    client.send(get(b"/", HOST))
+    answer = client.message()
+    assert answer.status == 421
+    assert answer.head.values("strict-transport-security") == []
+
+
+def test_hsts_is_not_said_without_tls(proxy: Hopward) -> None:
+    """RFC 6797 §7.2."""
+    assert proxy.http is not None
+    with PlainClient(proxy.http) as client:
+        assert exchange(client, get(b"/", STRICT)).field("strict-transport-security") is None
+        client.send(b"GET / HTTP/1.1\r\nHost : malformed\r\n\r\n")
+        assert b"strict-transport" not in client.recv_all().lower()
 
 
 # Interim responses (RFC 9110 §15.2).
