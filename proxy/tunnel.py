@@ -9,7 +9,7 @@ import asyncio
 
 from .client import Client
 from .frames import Frames, close_frame
-from .sockets import reset
+from .sockets import reset, unacknowledged
 from .upstream import Upstream
 
 # How long both ends may take to answer a Close before their connections are simply closed.
@@ -36,6 +36,7 @@ class Tunnel:
         self._upstream_ended = False
         self._upstream_told = False
         self._client_told = False
+        self._unsent = 0
         upstream.receiver = self
         self._watch()
 
@@ -128,8 +129,18 @@ class Tunnel:
         self._client.release()
 
     def expired(self) -> None:
-        """Neither end has said anything for as long as the configuration allows."""
-        self._close()
+        """Neither end has said anything for as long as the configuration allows, or taken anything:
+        one that reads slowly what was said long ago is there."""
+        upstream = self._upstream.transport
+        before, self._unsent = self._unsent, self._client.unsent() + unacknowledged(upstream)
+        if self._draining or (self._unsent == before and not upstream.get_write_buffer_size()):
+            self._close()
+        elif self._unsent != before:
+            self._watch()
+        else:
+            # It will never take the rest, which is no clean end.
+            self.client_left()
+            self._client.break_off()
 
     def drain(self) -> None:
         """The process is ending: part from both ends as soon as a frame's end allows it."""

@@ -205,13 +205,17 @@ class Hopward(Program):
         *args: str,
         environ: Mapping[str, str] | None = None,
         module: str = "proxy",
+        wrap: Sequence[str] = (),
     ) -> None:
+        """`wrap`: a program that becomes the proxy, with its arguments."""
         folder.mkdir(parents=True, exist_ok=True)
         self.file = folder / "hopward.yml"
         self.write(config)
-        command: list[str | Path] = [sys.executable, "-m", module, "run", "-c", self.file, *args]
+        command: list[str | Path] = [*wrap, sys.executable, "-m", module, "run", "-c", self.file]
         self._ready: dict[str, Any] = {}
-        super().__init__("hopward", command, folder, environ=self._path(environ), until=self.ready)
+        super().__init__(
+            "hopward", [*command, *args], folder, environ=self._path(environ), until=self.ready
+        )
 
     @staticmethod
     def _path(environ: Mapping[str, str] | None) -> dict[str, str]:

@@ -40,13 +40,18 @@ class ServiceManager:
         self.heard: list[str] = []
         self.service: subprocess.Popen[bytes] | None = None
 
-    def start(self, arguments: Sequence[str | Path], **environ: str) -> subprocess.Popen[bytes]:
-        """Start `hopward` with these arguments and wait until it says that it is ready."""
+    def start(
+        self, arguments: Sequence[str | Path], *, wrap: Sequence[str] = (), **environ: str
+    ) -> subprocess.Popen[bytes]:
+        """Start `hopward` with these arguments and wait until it says that it is ready.
+
+        `wrap`: a program that becomes the service, by its path, with its arguments.
+        """
         numbers = [sock.fileno() for sock in self._sockets.values()]
         become = [sys.executable, "-c", _BECOME, str(len(numbers)), *map(str, numbers)]
         with (self._folder / "stderr").open("wb") as errors:
             self.service = subprocess.Popen(
-                [*become, sys.executable, "-m", "proxy", *map(str, arguments)],
+                [*become, *wrap, sys.executable, "-m", "proxy", *map(str, arguments)],
                 pass_fds=numbers,
                 stderr=errors,
                 env={

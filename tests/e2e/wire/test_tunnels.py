@@ -225,6 +225,25 @@ class TestIdle:
         assert ends[1 - speaker].exactly(6) == b"xxxxxx"
         assert carries(*ends)
 
+    def test_an_end_that_takes_slowly_what_was_said_keeps_a_tunnel(
+        self, dial: Dial, origin: ScriptedOrigin
+    ) -> None:
+        client, call = tunnel(dial, origin)
+        sent = fill(call)
+        piece = sent // 100
+        for _ in steadily(12, IDLE / 4):
+            take(client, piece)
+        assert take(client, sent - 12 * piece) > 0
+        assert carries(client, call)
+
+    @pytest.mark.parametrize("speaker", [0, 1])
+    def test_an_end_that_takes_nothing_keeps_no_tunnel(
+        self, dial: Dial, origin: ScriptedOrigin, speaker: int
+    ) -> None:
+        ends = tunnel(dial, origin)
+        fill(ends[speaker])
+        assert not ends[speaker].ending().clean
+
 
 # Nobody is sent more than he takes.
 
