@@ -83,9 +83,9 @@ def run(plan: Plan, doors: Doors, log: Log, tally: Tally, ties: Ties) -> None:
     ends at once.
     """
     silence_refusals()
-    # What is here now stays: the collector need not look at it again. Of what comes, most dies by
-    # its count; to look for cycles seldom keeps the pauses (7 ms seen at the default) rare.
-    gc.collect()
+    # What is here now stays: the collector need not look at it again. (If it did so now it would
+    # write into each object, and so copy what is the supervisor's: 16 MB.) Of what comes, most dies
+    # by its count; to look for cycles seldom keeps the pauses (7 ms seen at the default) rare.
     gc.freeze()
     gc.set_threshold(*_COLLECTOR_THRESHOLDS)
     with log.in_background():

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from proxy.admin_names import loopback
+from proxy.config import Address, Config
 from tests.authority import Authority
 from tests.programs import Hopward, free_port
 
@@ -70,6 +72,25 @@ def test_anything_else_is_404(tmp_path: Path, own: dict[str, object]) -> None:
     port = free_port()
     with Hopward(tmp_path, configured(f"127.0.0.1:{port}", own)):
         assert ask(port, "/nothing")[0] == 404
+
+
+def test_a_client_that_asks_nothing_is_parted_from(tmp_path: Path, own: dict[str, object]) -> None:
+    port = free_port()
+    config = {**configured(f"127.0.0.1:{port}", own), "timeouts": {"request_head": "400ms"}}
+    with (
+        Hopward(tmp_path, config),
+        socket.create_connection(("127.0.0.1", port), 30) as silent,
+        socket.create_connection(("127.0.0.1", port), 30) as slow,
+    ):
+        slow.sendall(b"GET /health HTTP/1.1\r\nHost:")
+        assert silent.recv(1) == b""
+        assert slow.makefile("rb").readline() == b"HTTP/1.1 408 Request Timeout\r\n"
+
+
+def test_by_default_only_this_machine_reaches_it() -> None:
+    admin = Config.model_validate({"sites": {HOST: "http://127.0.0.1:1"}}).listen.admin
+    assert isinstance(admin, Address)
+    assert loopback(admin.host)
 
 
 def test_a_unix_socket_takes_the_place_of_one_left_behind(

@@ -10,6 +10,7 @@ import pytest
 
 from tests.e2e.conftest import Front
 from tests.e2e.wire.client import HOST, Client, Dial
+from tests.e2e.wire.flow import steadily
 from tests.http_client import get
 from tests.message_stream import Message
 from tests.programs import Hopward, wait_for
@@ -191,6 +192,18 @@ def test_a_head_that_stands_still_is_408(dial: Dial) -> None:
     client.send(b"GET / HTTP/1.1\r\nHost:")
     assert client.message().status == 408
     assert client.ending() == (b"", True)
+
+
+def test_a_head_may_not_be_drawn_out(dial: Dial) -> None:
+    client = dial()
+    client.send(b"GET / HTTP/1.1\r\nHost: ")
+    for _ in steadily(25, 0.04):
+        client.send(b"x")
+    assert client.message().status == 408
+
+
+def test_a_client_that_asks_nothing_is_parted_from(dial: Dial) -> None:
+    assert dial().ending() == (b"", True)
 
 
 def test_a_connection_that_nobody_uses_is_closed(dial: Dial) -> None:

@@ -384,3 +384,25 @@ def test_a_client_of_http_1_0_may_keep_its_connection(dial: Dial, origin: Script
     call.send(OK)
     assert client.message().head.values("connection") != [b"keep-alive"]
     assert end_is_clean(client)
+
+
+# Bodies that nobody reads (RFC 9112 §9.3).
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: %d", b"Transfer-Encoding: chunked"])
+@pytest.mark.parametrize(("method", "host"), [(b"POST", "unknown.example.com"), (b"TRACE", HOST)])
+def test_the_body_of_a_request_that_is_refused_is_never_read_as_the_next_one(
+    dial: Dial, origin: ScriptedOrigin, method: bytes, host: str, framing: bytes
+) -> None:
+    hidden = get(b"/hidden", HOST)
+    if b"%d" in framing:
+        framing, body = framing % len(hidden), hidden
+    else:
+        body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(hidden), hidden)
+    client = dial()
+    client.send(get(b"/", host, framing, method=method) + body)
+    answer = client.message()
+    assert answer.status in (404, 405)
+    assert answer.head.values("connection") == [b"close"]
+    assert client.ending() == (b"", True)
+    assert not origin.called

@@ -17,7 +17,7 @@ from tests.programs import Hopward
 from tests.scripted_origin import OK, Call, ScriptedOrigin, elapsed
 from tests.tls_client import PlainClient, TLSClient, TruncatedError
 
-DEAF = "deaf.example.com"
+DEAF, MUTE = "deaf.example.com", "mute.example.com"
 TIMEOUT = 0.4
 # Of a patience of 0.4 s, on a machine that is busy with other things.
 SOON = 5.0
@@ -42,9 +42,16 @@ def deaf() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def proxy(listening: ScriptedOrigin, deaf: str, front: Front) -> Hopward:
+def mute() -> Iterator[str]:
+    """An address that takes every connection and never says a word of TLS."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"https://127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.fixture(scope="module")
+def proxy(listening: ScriptedOrigin, deaf: str, mute: str, front: Front) -> Hopward:
     timeouts = dict.fromkeys(STEPS, f"{TIMEOUT * 1000:.0f}ms")
-    return front({HOST: listening.url, DEAF: deaf}, timeouts=timeouts)
+    return front({HOST: listening.url, DEAF: deaf, MUTE: mute}, timeouts=timeouts)
 
 
 def asked(dial: Dial, origin: ScriptedOrigin, request: bytes) -> tuple[Client, Call]:
@@ -316,6 +323,12 @@ def test_a_finished_answer_is_not_cut_off_a_slow_but_steady_reader(
 def test_an_origin_that_takes_no_connection_is_504(dial: Dial, origin: ScriptedOrigin) -> None:
     client = dial(DEAF)
     client.send(get(b"/", DEAF))
+    assert timed_out(client, 504)
+
+
+def test_an_origin_that_never_shakes_hands_is_504(dial: Dial, origin: ScriptedOrigin) -> None:
+    client = dial(MUTE)
+    client.send(get(b"/", MUTE))
     assert timed_out(client, 504)
 
 
