@@ -114,8 +114,8 @@ def prepare(config: Config, common: Common, former: Generation | None) -> Genera
         common.fair_share,
     )
     doors = common.entrance.arrange(config.listen, workers)
-    # What is garbage now would stay so in each worker. To look for it writes into each object, and so
-    # makes the workers' shared memory their own (15 MB each): what is here at first is left alone.
+    # What is garbage now would stay so in each worker. To look for it writes into each object, and
+    # makes what workers share their own (15 MB each): what is here at first is left alone later.
     gc.collect()
     if former is None:
         gc.freeze()
