@@ -122,8 +122,9 @@ def promises() -> list[str]:
 
 
 def named_in(promise: str) -> list[str]:
-    """The tests that a promise names, as FILE::FUNCTION, the file from `tests` on."""
-    return [name.removeprefix("tests/") for name in re.findall(r"[\w/]+\.py::\w+", promise)]
+    """The tests that a promise names, as pytest does, each file from `tests` on."""
+    named = re.findall(r"[\w/]+\.py::\w+(?:::\w+)?", promise)
+    return [name.removeprefix("tests/") for name in named]
 
 
 def test_each_promise_of_the_documentation_names_a_test() -> None:
@@ -139,15 +140,18 @@ def test_each_test_that_the_documentation_names_exists() -> None:
 
 
 def _exists(test: str) -> bool:
-    file, _, function = test.partition("::")
+    file, *names = test.split("::")
     path = ROOT.joinpath("tests", file)
-    if not path.exists():
-        return False
-    tree = ast.parse(path.read_text("utf-8"))
-    return any(
-        isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == function
-        for node in tree.body
-    )
+    nodes = ast.parse(path.read_text("utf-8")).body if path.exists() else []
+    for name in names:
+        found = [node for node in nodes if isinstance(node, NAMED) and node.name == name]
+        if not found:
+            return False
+        nodes = found[0].body
+    return bool(nodes)
+
+
+NAMED = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 LOOPS = re.compile(r"^(import|from) (asyncio|socket|ssl|OpenSSL)", re.MULTILINE)

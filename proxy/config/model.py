@@ -83,7 +83,7 @@ class Limits(Section):
     request_head: Size = key("32KiB", "A request's line and header fields.")
     request_body: SizeOrOff = key("off", "A request's body.")
     response_head: Size = key("64KiB", "An answer's status line and header fields.")
-    connections: CountOrOff = key("20000", "Clients' connections at one time, in each worker.")
+    connections: CountOrOff = key("20000", "Clients' connections at one time.")
     connections_per_ip: CountOrOff = key("off", "Connections of one client address (/64 for IPv6).")
 
 

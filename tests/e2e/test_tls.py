@@ -115,6 +115,7 @@ def test_a_client_that_offers_only_an_unknown_protocol_gets_no_application_proto
 def test_the_end_of_a_connection_is_announced_with_close_notify(
     proxy: Hopward, authority: Authority
 ) -> None:
+    """RFC 8446 §6.1."""
     with connect(proxy, authority, EXACT) as client:
         exchange(client, get(b"/", EXACT, b"Connection: close"))
         assert client.recv() == b""

@@ -132,6 +132,7 @@ def test_the_id_that_the_origin_saw_is_the_one_that_the_client_is_told(
 def test_via_names_the_version_received_behind_those_that_stand_there(
     dial: Dial, origin: ScriptedOrigin
 ) -> None:
+    """RFC 9110 §7.6.3."""
     assert received(dial, origin).values("via") == [b"1.1 hopward"]
     head = received(dial, origin, b"Via: 1.0 fred, 1.1 p.example.net")
     named = b", ".join(head.values("via"))

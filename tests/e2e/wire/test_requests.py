@@ -287,6 +287,7 @@ def test_a_connection_carries_one_request_after_the_other(
 
 
 def test_pipelined_requests_are_answered_in_order(dial: Dial, origin: ScriptedOrigin) -> None:
+    """RFC 9112 §9.3.2."""
     client = dial()
     targets = [b"/%d" % number for number in range(50)]
     client.send(b"".join(get(target, HOST) for target in targets))
@@ -394,6 +395,7 @@ def test_a_client_of_http_1_0_may_keep_its_connection(dial: Dial, origin: Script
 def test_the_body_of_a_request_that_is_refused_is_never_read_as_the_next_one(
     dial: Dial, origin: ScriptedOrigin, method: bytes, host: str, framing: bytes
 ) -> None:
+    """RFC 9112 §9.3."""
     hidden = get(b"/hidden", HOST)
     if b"%d" in framing:
         framing, body = framing % len(hidden), hidden

@@ -54,6 +54,7 @@ NO_BODY = [
 def test_a_response_that_has_no_body_ends_with_its_head_whatever_its_fields_say(
     dial: Dial, origin: ScriptedOrigin, method: bytes, status: bytes, field: bytes
 ) -> None:
+    """RFC 9112 §6.3."""
     client = dial()
     call = ask(client, origin, get(b"/", HOST, method=method))
     call.send(b"HTTP/1.1 " + status + b"\r\n" + field + b"\r\n\r\n")
@@ -142,6 +143,7 @@ def test_trailers_reach_the_client_as_trailers_and_announced(
 def test_what_ends_at_the_proxy_does_so_in_trailers_too(
     dial: Dial, origin: ScriptedOrigin, trailer: bytes
 ) -> None:
+    """RFC 9110 §7.6.1."""
     head = CHUNKED.replace(b"\r\n\r\n", b"\r\nConnection: X-Named\r\n\r\n")
     body = b"2\r\nok\r\n0\r\nX-Before: 1\r\n" + trailer + b"\r\nX-After: 2\r\n\r\n"
     message = answer(dial, origin, head + body, get(b"/", HOST))

@@ -153,6 +153,7 @@ def test_a_response_of_http_1_0_is_told_in_http_1_1(dial: Dial, origin: Scripted
 
 
 def test_a_date_is_added_where_there_is_none(dial: Dial, origin: ScriptedOrigin) -> None:
+    """RFC 9110 §6.6.1."""
     (date,) = seen(dial, origin).values("date")
     assert re.fullmatch(DATE, date)
 
@@ -262,6 +263,7 @@ EXPECTING = get(b"/", HOST, b"Expect: 100-continue", b"Content-Length: 5", metho
 
 
 def test_a_client_that_waits_hears_the_origins_continue(dial: Dial, origin: ScriptedOrigin) -> None:
+    """RFC 9110 §10.1.1."""
     client = dial()
     client.send(EXPECTING)
     call = origin.accept()
@@ -293,6 +295,7 @@ def test_a_client_that_waits_hears_the_origins_refusal(
 
 
 def test_the_proxy_continues_nobody_by_itself(dial: Dial, origin: ScriptedOrigin) -> None:
+    """RFC 9110 §10.1.1."""
     client = dial()
     client.send(EXPECTING + b"hello")
     call = origin.accept()

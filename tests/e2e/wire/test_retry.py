@@ -69,6 +69,7 @@ def test_an_idempotent_request_on_a_stale_connection_is_sent_once_more_on_a_fres
 def test_no_other_request_is_ever_repeated(
     dial: Dial, origin: ScriptedOrigin, method: bytes, end: End
 ) -> None:
+    """RFC 9110 §9.2.2."""
     client, _ = kept(dial, origin)
     client.send(get(b"/x", HOST, method=method))
     # such a request may as well be given a fresh connection at once
@@ -84,6 +85,7 @@ def test_no_other_request_is_ever_repeated(
 def test_nothing_is_repeated_after_the_first_byte_of_a_response(
     dial: Dial, origin: ScriptedOrigin, sent: bytes, end: End
 ) -> None:
+    """RFC 9110 §9.2.2."""
     client, call = kept(dial, origin)
     sent_on(call, client, get(b"/x", HOST))
     call.send(sent)
@@ -149,6 +151,7 @@ def test_a_connection_that_closed_while_it_was_kept_is_not_used(
 def test_bytes_on_a_connection_that_nobody_uses_are_no_response(
     dial: Dial, origin: ScriptedOrigin
 ) -> None:
+    """RFC 9112 §9.2."""
     client, call = kept(dial, origin)
     call.send(WRONG)
     call.ending()

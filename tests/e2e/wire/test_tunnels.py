@@ -48,6 +48,7 @@ def test_any_bytes_pass_both_ways_unchanged(
 def test_bytes_that_came_early_are_held_until_the_switch(
     dial: Dial, origin: ScriptedOrigin
 ) -> None:
+    """RFC 9110 §7.8."""
     client, call = asked(dial, origin, upgrade(b"custom/1") + b"early")
     client.send(b" and more")
     call.send(b"HTTP/1.1 103 Early Hints\r\n\r\n")
@@ -60,6 +61,7 @@ def test_bytes_that_came_early_are_held_until_the_switch(
 def test_bytes_that_come_with_the_switch_reach_the_client(
     dial: Dial, origin: ScriptedOrigin
 ) -> None:
+    """RFC 9110 §7.8."""
     client, call = asked(dial, origin, upgrade(b"custom/1"))
     call.send(switching(b"custom/1") + b"at once")
     assert client.head().status == 101
@@ -85,6 +87,7 @@ def test_many_early_bytes_are_held_within_bounds_and_in_order(
 def test_a_clients_half_close_leaves_the_other_direction_open(
     dial: Dial, origin: ScriptedOrigin
 ) -> None:
+    """RFC 9110 §7.8."""
     client, call = tunnel(dial, origin)
     client.send(b"last words")
     client.wire.half_close()
@@ -99,6 +102,7 @@ def test_a_clients_half_close_leaves_the_other_direction_open(
 def test_an_origins_half_close_leaves_the_other_direction_open(
     dial: Dial, origin: ScriptedOrigin
 ) -> None:
+    """RFC 9110 §7.8."""
     client, call = tunnel(dial, origin)
     call.send(b"last words")
     call.half_close()
