@@ -16,11 +16,11 @@ from .fields import in_networks, plain_address
 from .listener import Connection, Listener
 from .proxy_protocol import Endpoints, read_header
 
-Serve = Callable[[Endpoints | None], asyncio.Protocol]
+Serve = Callable[[Endpoints | None], asyncio.Protocol | asyncio.BufferedProtocol]
 """(the ends that were announced; None: those of the socket) -> who serves the connection"""
 
 
-def announceable(listener: Listener, serve: Serve) -> Callable[[], asyncio.Protocol]:
+def announceable(listener: Listener, serve: Serve) -> Callable[[], asyncio.BaseProtocol]:
     """Makes the protocol of each new connection; where no proxy is trusted this costs nothing."""
     if not listener.trusted_proxies:
         return lambda: serve(None)
@@ -93,10 +93,19 @@ class AnnouncedConnection(asyncio.Protocol):
         self._listener.refused_headers.met(self._address, reason)
         self.transport.abort()
 
-    def _hand_on(self, ends: Endpoints | None) -> asyncio.Protocol:
+    def _hand_on(self, ends: Endpoints | None) -> asyncio.BaseProtocol:
         protocol = self._serve(ends)
         self.transport.set_protocol(protocol)
         protocol.connection_made(self.transport)
         if self._data and not self.transport.is_closing():
-            protocol.data_received(self._data)
+            _hear(protocol, self._data)
         return protocol
+
+
+def _hear(protocol: asyncio.Protocol | asyncio.BufferedProtocol, data: bytes) -> None:
+    """Let it have what came with the header: less than one read, so that it has room for it."""
+    if isinstance(protocol, asyncio.Protocol):
+        protocol.data_received(data)
+    else:
+        memoryview(protocol.get_buffer(len(data)))[: len(data)] = data
+        protocol.buffer_updated(len(data))

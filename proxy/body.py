@@ -3,12 +3,15 @@
 Law: a body that breaks off is never `done`.
 """
 
+from typing import TypeVar
+
 from .chunked import ChunkedReader
 from .config import Limits
 from .errors import ClientError
 from .head import Fields, RequestHead, ResponseHead
 
 _UNBOUNDED = 1 << 62
+Octets = TypeVar("Octets", bytes, memoryview, bytes | memoryview)
 
 
 class Body:
@@ -63,6 +66,10 @@ class Body:
         """
         if self._chunks is not None:
             return self._read_chunks(self._chunks, data)
+        return self.read_plain(data)
+
+    def read_plain(self, data: Octets) -> Octets:
+        """The same where the body does not come in chunks; nothing is copied."""
         if self.until_close:
             return data
         size = len(data)
@@ -71,7 +78,7 @@ class Body:
             return data
         at, self._remaining = self._remaining, 0
         self.done = True
-        self.rest = data[at:]
+        self.rest = bytes(data[at:])
         return data if at == size else data[:at]
 
     def end(self) -> bool:

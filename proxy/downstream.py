@@ -16,6 +16,7 @@ from .exchange import Exchange
 from .fast_lane import FastLane
 from .head import AT_ONCE, HeadBuffer, unreadable
 from .listener import LINGER_SECONDS, Listener
+from .openssl import ROOM, Plain
 from .proxy_protocol import Endpoints
 from .reception import Reception
 from .routing import Site
@@ -37,7 +38,7 @@ class _State(Enum):
     CLOSING = auto()
 
 
-class Downstream(asyncio.Protocol):
+class Downstream(asyncio.BufferedProtocol):
     """One client over TLS: its requests, one after the other, or its tunnel.
 
     `ends`: those that a trusted proxy has announced, in the place of the socket's.
@@ -58,10 +59,8 @@ class Downstream(asyncio.Protocol):
         self._heads = HeadBuffer(listener.limits.request_head, skip_blank=True)
         self._state = _State.HANDSHAKE
         self._holder: Exchange | FastLane | Tunnel | None = None
-        self._client_done = self._held = False
-        self._writable = True
-        self._unsent = -1
-        self.deadline = math.inf
+        self._client_done, self._held, self._writable = False, False, True
+        self._unsent, self.deadline = -1, math.inf
 
     # From the transport.
 
@@ -74,9 +73,12 @@ class Downstream(asyncio.Protocol):
         self._listener.joined(self)
         self._wait(self._listener.timeouts.handshake)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return ROOM
+
+    def buffer_updated(self, nbytes: int) -> None:
         try:
-            plain = self._layer.receive(data)
+            plain = self._layer.receive_room(nbytes)
         except (HandshakeError, ConnectionError) as error:
             self._account.handshake_failed(getattr(error, "reason", "protocol"))
             if getattr(error, "reason", "") == NO_MEMORY:
@@ -256,7 +258,7 @@ class Downstream(asyncio.Protocol):
         self._state = _State.OPEN
         self._wait(self._listener.first_request_within)
 
-    def _received(self, data: bytes) -> None:
+    def _received(self, data: Plain) -> None:
         if isinstance(self._holder, FastLane):
             self._holder.leave()
         if isinstance(self._holder, Exchange):
@@ -264,13 +266,12 @@ class Downstream(asyncio.Protocol):
         elif isinstance(self._holder, Tunnel):
             self._account.received += len(data)
             self._holder.client_received(data)
+        elif self._state is _State.OPEN and self._writable:
+            self._next_request(bytes(data))
         elif self._state is _State.OPEN:
-            if self._writable:
-                self._next_request(data)
-            else:
-                self._wait_for_turn(data)
+            self._wait_for_turn(data)
 
-    def _more_of_request(self, exchange: Exchange, data: bytes) -> None:
+    def _more_of_request(self, exchange: Exchange, data: Plain) -> None:
         try:
             rest = data if exchange.request_complete else exchange.client_received(data)
         except ClientError as error:
@@ -283,7 +284,7 @@ class Downstream(asyncio.Protocol):
         if rest and self._holder is exchange:
             self._wait_for_turn(rest)
 
-    def _wait_for_turn(self, data: bytes) -> None:
+    def _wait_for_turn(self, data: Plain) -> None:
         """Keep what came ahead; a client that sends too much of it is read no further."""
         self._heads.data += data
         if len(self._heads.data) > AHEAD:
@@ -359,7 +360,6 @@ class Downstream(asyncio.Protocol):
     # The proxy's own answers, and the end.
 
     def _answer(self, error: ClientError | UpstreamError, *, persist: bool) -> None:
-        """Answer with an error."""
         persist = persist and not self._peer.refused
         self.send(self._account.answer(error, close=not self._persists(persist)))
         self._account.end(error.status, error)

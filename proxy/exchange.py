@@ -26,6 +26,7 @@ from .hop import (
     switching_head,
 )
 from .listener import Listener
+from .openssl import Plain
 from .pool import Pool
 from .proxy_protocol import Endpoints
 from .reply import Reply
@@ -109,17 +110,17 @@ class Exchange:
         upstream.receiver = self
         self._watch()
 
-    def client_received(self, data: bytes) -> bytes:
+    def client_received(self, data: Plain) -> bytes:
         """Take more of the request; returns what is behind its end. Raises ClientError."""
         if self._body.done or not data:
-            return data
+            return bytes(data)
         self._waits = False
         dropped = self._route.rules.request_dropped
         piece, size = request_piece(self._body, data, self._request.fields, dropped)
         self.received += size
         self._keep(piece)
         if self._upstream is not None:
-            self._upstream.transport.write(piece)
+            self._upstream.write(piece)
             self._watch()
         return self._body.rest
 
@@ -142,7 +143,7 @@ class Exchange:
             self._upstream.transport.resume_reading()
             self._watch()
 
-    def _keep(self, piece: bytes) -> None:
+    def _keep(self, piece: Plain) -> None:
         """Remember what may have to be sent again; while nobody takes it, read no further."""
         if self._kept is None:
             return

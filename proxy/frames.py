@@ -27,7 +27,7 @@ class Frames:
         """Whether no frame is under way."""
         return not self._left and not self._head
 
-    def follow(self, data: bytes) -> None:
+    def follow(self, data: bytes | memoryview) -> None:
         """Note that `data` has passed."""
         at = self._left
         size = len(data)
@@ -40,14 +40,14 @@ class Frames:
         while at < size:
             length = _frame_length(data, at)
             if not length:
-                self._head, self._left = data[at:], 0
+                self._head, self._left = bytes(data[at:]), 0
                 return
             if data[at] & 0x0F == _CLOSE:
                 self.closed = True
             at += length
         self._left = at - size
 
-    def rest_of_frame(self, data: bytes) -> int:
+    def rest_of_frame(self, data: bytes | memoryview) -> int:
         """How many bytes of `data` still belong to the frame under way."""
         if not self._head:
             return min(self._left, len(data))
@@ -55,7 +55,7 @@ class Frames:
         return min(length - len(self._head), len(data)) if length else len(data)
 
 
-def _frame_length(data: bytes, at: int) -> int:
+def _frame_length(data: bytes | memoryview, at: int) -> int:
     """The length of the frame that begins at `at`, head included; 0 while that can't be told."""
     if len(data) < at + 2:
         return 0

@@ -53,23 +53,24 @@ def request_after_host(
 
 
 def request_piece(
-    body: Body, data: bytes, fields: Fields, dropped: frozenset[bytes]
-) -> tuple[bytes, int]:
+    body: Body, data: bytes | memoryview, fields: Fields, dropped: frozenset[bytes]
+) -> tuple[bytes | memoryview, int]:
     """What `data` of a request's body becomes for the next hop, and how much content it holds.
 
     `fields` are the request's, `dropped` those that its route drops, of trailers too. Raises
     ClientError where the body is malformed or too large.
     """
+    if not body.chunked:
+        payload = body.read_plain(data)
+        return payload, len(payload)
     try:
-        payload = body.read(data)
+        content = body.read(bytes(data))
     except ValueError as error:
         raise ClientError(400, "the request body is malformed") from error
-    if not body.chunked:
-        return payload, len(payload)
-    piece = chunk(payload) if payload else b""
+    piece = chunk(content) if content else b""
     if body.done:
         piece += last_chunk(trailer_lines(body.trailers, fields, dropped))
-    return piece, len(payload)
+    return piece, len(content)
 
 
 @remembered

@@ -7,6 +7,10 @@ the former is missing the latter is taken.
 Why: pyOpenSSL allocates a buffer as large as what might come for each read (264 KiB of ciphertext),
 and says "nothing more" by an exception. A keep-alive announce passes here four times; that takes
 12 µs of CPU by what pyOpenSSL promises and 4 by these (`python -m bench.openssl`).
+
+Three rooms serve all connections of a process: the loop reads ciphertext into `ROOM`, and what
+OpenSSL makes of much of it, either way, is shown where it lies. Whoever gets a memoryview has it
+until the next call; to write it on, there is `sockets.write_now`.
 """
 
 from typing import Any, Protocol
@@ -17,6 +21,23 @@ from OpenSSL import SSL
 _RECORD = 16 * 1024
 # One write of a whole upstream read: uvloop reads up to 256 KB, a record adds 22 bytes to 16 KiB.
 _MOST = 264 * 1024
+# More than a full room seals: what was left of a record before may come with it.
+_SPARE = 2 * _RECORD
+# OpenSSL keeps for the life of a connection what its memory BIOs once took: 295 KiB after a large
+# answer, were it written in one. So it gets two records at a time.
+_PIECE = 32 * 1024
+# From here on it pays not to copy: two calls more, 1 µs, where a copy of 32 KiB takes 3.
+_BULK = 32 * 1024
+
+ROOM_SIZE = 256 * 1024
+ROOM = memoryview(bytearray(ROOM_SIZE))
+"""Where the loop puts ciphertext for `Engine.receive`, whosever it is."""
+
+PORTION = 256 * 1024
+"""What `Engine.seal` takes at a time."""
+
+Plain = bytes | memoryview
+"""A memoryview's bytes are there until the next call of any engine."""
 
 
 class Engine(Protocol):
@@ -27,11 +48,17 @@ class Engine(Protocol):
     def feed(self, cipher: bytes) -> None:
         """Take ciphertext from the peer."""
 
-    def read(self) -> bytes:
+    def read(self) -> Plain:
         """The plain bytes that are complete. Raises ConnectionError when the peer breaks TLS."""
+
+    def receive(self, size: int) -> Plain:
+        """The same after `size` bytes of ciphertext from the peer, which lie in ROOM."""
 
     def write(self, plain: bytes) -> None:
         """Encrypt plain bytes for the peer. Raises ConnectionError where nothing can be sent."""
+
+    def seal(self, plain: memoryview) -> Plain:
+        """The ciphertext for the peer, after at most PORTION bytes more. Raises as `write` does."""
 
     def take(self) -> bytes:
         """The ciphertext for the peer; empty when there is none."""
@@ -62,11 +89,25 @@ class Public:
             raise ConnectionError("the peer broke the TLS protocol") from error
         return b"".join(parts)
 
+    def receive(self, size: int) -> bytes:
+        parts = []
+        for at in range(0, size, _PIECE):
+            self.feed(bytes(ROOM[at : min(size, at + _PIECE)]))
+            parts.append(self.read())
+        return b"".join(parts)
+
     def write(self, plain: bytes) -> None:
         try:
             self._connection.sendall(plain)
         except SSL.Error as error:
             raise ConnectionError("nothing more can be sent") from error
+
+    def seal(self, plain: memoryview) -> bytes:
+        parts = []
+        for at in range(0, len(plain), _PIECE):
+            self.write(bytes(plain[at : at + _PIECE]))
+            parts.append(self.take())
+        return b"".join(parts)
 
     def take(self) -> bytes:
         parts: list[bytes] = []
@@ -78,9 +119,9 @@ class Public:
 
 
 class Direct:
-    """By the functions of OpenSSL itself, with one buffer for all connections of a process."""
+    """By the functions of OpenSSL itself."""
 
-    __slots__ = ("_incoming", "_outgoing", "_owner", "_ssl", "ended")
+    __slots__ = ("_copies", "_incoming", "_outgoing", "_owner", "_ssl", "ended")
 
     def __init__(self, connection: SSL.Connection) -> None:
         # What the pointers point to lives as long as its owner.
@@ -88,35 +129,59 @@ class Direct:
         self._ssl = self._owner._ssl
         self._incoming = self._owner._into_ssl
         self._outgoing = self._owner._from_ssl
+        # Whether ciphertext is copied into a BIO. Once it has been read from the room itself, the
+        # BIO that pyOpenSSL made is gone, and it must not be asked to write to that.
+        self._copies = True
         self.ended = False
 
     def feed(self, cipher: bytes) -> None:
         _lib.BIO_write(self._incoming, cipher, len(cipher))
 
-    def read(self) -> bytes:
-        size = _lib.SSL_read(self._ssl, _buffer, _RECORD)
+    def read(self) -> Plain:
+        return self._read_on(_lib.SSL_read(self._ssl, _plain, _RECORD))
+
+    def receive(self, size: int) -> Plain:
+        if self._copies and size < _BULK:
+            _lib.BIO_write(self._incoming, _cipher, size)
+        else:
+            self._look_into_room(size)
+        size = _lib.SSL_read(self._ssl, _plain, _RECORD)
         if size > 0 and not _lib.BIO_get_mem_data(self._incoming, _nowhere):
             # Nothing is left to be read: no second call only to learn that.
-            return _unpack(_buffer, size)  # type: ignore[no-any-return]
+            return _unpack(_plain, size)  # type: ignore[no-any-return]
         return self._read_on(size)
 
-    def _read_on(self, size: int) -> bytes:
+    def _look_into_room(self, size: int) -> None:
+        """Let OpenSSL read the room itself: a memory BIO would clear memory and copy to it first.
+
+        Whatever it does not use of a record is copied to its own buffer, so no byte of the room is
+        needed after this read.
+        """
+        bio = _lib.BIO_new_mem_buf(_cipher, size)
+        if bio == _nowhere:
+            raise MemoryError
+        _lib.BIO_set_mem_eof_return(bio, -1)
+        _lib.SSL_set_bio(self._ssl, bio, self._outgoing)
+        self._incoming, self._copies = bio, False
+
+    def _read_on(self, size: int) -> Plain:
         filled = 0
         parts: list[bytes] = []
         while size > 0:
             filled += size
-            if filled + _RECORD > _MOST:
-                parts.append(_unpack(_buffer, filled))
+            if filled + _RECORD > len(_plain_view):
+                parts.append(_unpack(_plain, filled))
                 filled = 0
-            size = _lib.SSL_read(self._ssl, _buffer + filled, _RECORD)
-        if filled:
-            parts.append(_unpack(_buffer, filled))
+            size = _lib.SSL_read(self._ssl, _plain + filled, _RECORD)
         why = _lib.SSL_get_error(self._ssl, size)
         if why == _lib.SSL_ERROR_ZERO_RETURN:
             self.ended = True
         elif why != _lib.SSL_ERROR_WANT_READ:
             _lib.ERR_clear_error()
             raise ConnectionError("the peer broke the TLS protocol")
+        if filled >= _BULK and not parts:
+            return _plain_view[:filled]
+        parts.append(_unpack(_plain, filled))
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def write(self, plain: bytes) -> None:
@@ -124,26 +189,38 @@ class Direct:
             _lib.ERR_clear_error()
             raise ConnectionError("nothing more can be sent")
 
+    def seal(self, plain: memoryview) -> Plain:
+        begin, filled = _ffi.from_buffer(plain), 0
+        for at in range(0, len(plain), _PIECE):
+            if _lib.SSL_write(self._ssl, begin + at, min(_PIECE, len(plain) - at)) <= 0:
+                _lib.ERR_clear_error()
+                raise ConnectionError("nothing more can be sent")
+            filled += _lib.BIO_read(self._outgoing, _sealed + filled, _MOST - filled)
+        return _sealed_view[:filled]
+
     def take(self) -> bytes:
-        size = _lib.BIO_read(self._outgoing, _buffer, _MOST)
+        size = _lib.BIO_read(self._outgoing, _sealed, _MOST)
         if size < _MOST:
-            return _unpack(_buffer, size) if size > 0 else b""
+            return _unpack(_sealed, size) if size > 0 else b""
         parts = []
         while size > 0:
-            parts.append(_unpack(_buffer, size))
-            size = _lib.BIO_read(self._outgoing, _buffer, _MOST)
+            parts.append(_unpack(_sealed, size))
+            size = _lib.BIO_read(self._outgoing, _sealed, _MOST)
         return b"".join(parts)
 
 
 _NEEDED = (
     "BIO_get_mem_data",
+    "BIO_new_mem_buf",
     "BIO_read",
+    "BIO_set_mem_eof_return",
     "BIO_write",
     "ERR_clear_error",
     "SSL_ERROR_WANT_READ",
     "SSL_ERROR_ZERO_RETURN",
     "SSL_get_error",
     "SSL_read",
+    "SSL_set_bio",
     "SSL_write",
 )
 _lib: Any = getattr(SSL, "_lib", None)
@@ -160,7 +237,11 @@ DIRECT = _is_there()
 """Whether the functions of OpenSSL can be called."""
 
 if DIRECT:
-    _buffer: Any = _ffi.new("char[]", _MOST)
+    _cipher: Any = _ffi.from_buffer(ROOM)
+    _plain_view = memoryview(bytearray(_MOST + _SPARE))
+    _plain: Any = _ffi.from_buffer(_plain_view)
+    _sealed_view = memoryview(bytearray(_MOST))
+    _sealed: Any = _ffi.from_buffer(_sealed_view)
     _nowhere: Any = _ffi.NULL
     _unpack: Any = _ffi.unpack
 

@@ -8,6 +8,7 @@ import select
 import socket
 import struct
 import termios
+from contextlib import suppress
 
 _READ = 256 * 1024
 # Where the kernel writes its answer; one for all, for a worker asks one thing at a time.
@@ -58,6 +59,23 @@ def silent(transport: asyncio.BaseTransport) -> bool:
     waiting = select.poll()
     waiting.register(sock.fileno(), select.POLLIN)
     return not waiting.poll(0)
+
+
+def write_now(transport: asyncio.Transport, descriptor: int, data: bytes | memoryview) -> None:
+    """Write bytes that must not be kept: what the kernel does not take at once is copied first.
+
+    `descriptor` is that of a transport's socket, or -1 where only the transport can write to it.
+    """
+    if isinstance(data, bytes):
+        transport.write(data)
+        return
+    taken = 0
+    if descriptor >= 0 and not (transport.get_write_buffer_size() or transport.is_closing()):
+        # Whatever is wrong with the connection, the transport will find it as well.
+        with suppress(OSError):
+            taken = os.write(descriptor, data)
+    if taken < len(data):
+        transport.write(bytes(data[taken:]))
 
 
 def descriptor_of(transport: asyncio.BaseTransport) -> int:

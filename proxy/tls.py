@@ -13,7 +13,7 @@ transport stays uvloop's plain TCP, whose flow control then holds for TLS as wel
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import NamedTuple
@@ -22,18 +22,18 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
 
-from .openssl import engine
+from .openssl import PORTION, ROOM, ROOM_SIZE, Plain, engine
 from .rotation import Rotation
+from .sockets import descriptor_of, write_now
 
 HTTP = b"http/1.1"
 ACME = b"acme-tls/1"
 # As ALPN's list of a ClientHello has it: its length, then its name (RFC 7301 §3.1).
 _ACME_OFFERED = bytes([len(ACME)]) + ACME
-# OpenSSL keeps for the life of a connection what its memory BIOs once took: 295 KiB after a large
-# answer, were it written in one. So it gets two records at a time.
-_PIECE = 32 * 1024
 # SSL_MODE_ENABLE_PARTIAL_WRITE, for which pyOpenSSL has no name (openssl/ssl.h).
 _PARTIAL_WRITE = 0x1
+# What is sealed and written without further ado; see `openssl` for what is larger.
+_WHOLE = 32 * 1024
 
 
 NO_MEMORY = "no_memory"
@@ -197,36 +197,45 @@ class RecordLayer:
         Raises HandshakeError (the alert has been written) before the handshake is done, and
         ConnectionError after it when the peer breaks the protocol.
         """
-        if len(data) > _PIECE:
-            return b"".join([*map(self.receive, _pieces(data))])
-        self._engine.feed(data)
-        if not self.established and not self._handshake(data):
-            return b""
+        parts = []
+        for at in range(0, len(data), ROOM_SIZE):
+            piece = data[at : at + ROOM_SIZE]
+            ROOM[: len(piece)] = piece
+            parts.append(bytes(self.receive_room(len(piece))))
+        return b"".join(parts)
+
+    def receive_room(self, size: int) -> Plain:
+        """The same for `size` bytes that lie in `openssl.ROOM`.
+
+        What is returned as memoryview is there until bytes are received or sent again, by whomever.
+        """
         try:
-            return self._engine.read()
+            if self.established:
+                return self._engine.receive(size)
+            data = bytes(ROOM[:size])
+            self._engine.feed(data)
+            return self._engine.read() if self._handshake(data) else b""
         except ConnectionError:
             self.flush()
             raise
 
     def send(self, data: bytes) -> None:
         """Write plain bytes to the peer; nothing after `finish`."""
-        if len(data) > _PIECE:
-            self._transport.write(b"".join([*map(self._seal, _pieces(data))]))
+        if len(data) <= _WHOLE:
+            self._engine.write(data)
+            self._transport.write(self._engine.take())
             return
-        self._engine.write(data)
-        self._transport.write(self._engine.take())
+        plain, descriptor = memoryview(data), descriptor_of(self._transport)
+        for at in range(0, len(data), PORTION):
+            write_now(self._transport, descriptor, self._engine.seal(plain[at : at + PORTION]))
 
     def send_last(self, data: bytes) -> None:
         """Write plain bytes to the peer, and close_notify with them."""
-        if len(data) > _PIECE:
+        if len(data) > _WHOLE:
             self.send(data)
         else:
             self._engine.write(data)
         self.finish()
-
-    def _seal(self, piece: bytes) -> bytes:
-        self._engine.write(piece)
-        return self._engine.take()
 
     def flush(self) -> None:
         """Write what OpenSSL has for the peer, if anything."""
@@ -258,10 +267,6 @@ class RecordLayer:
         self._hello = b""
         self._connection.set_app_data(None)
         return True
-
-
-def _pieces(data: bytes) -> Iterator[bytes]:
-    return (data[at : at + _PIECE] for at in range(0, len(data), _PIECE))
 
 
 def _name_asked(connection: SSL.Connection) -> str:

@@ -54,7 +54,7 @@ class Tunnel:
         if ending:
             self.drain()
 
-    def client_received(self, data: bytes) -> None:
+    def client_received(self, data: bytes | memoryview) -> None:
         """Bytes from the client."""
         if self._upstream_told:
             return
@@ -64,7 +64,7 @@ class Tunnel:
         if frames is not None:
             frames.follow(data)
         if data:
-            self._upstream.transport.write(data)
+            self._upstream.write(data)
         if self._draining:
             self._speak()
         else:

@@ -7,7 +7,7 @@ it are no response (RFC 9112 §9.2): it is closed.
 import asyncio
 from typing import Protocol, cast
 
-from .sockets import descriptor_of, unread
+from .sockets import descriptor_of, unread, write_now
 
 
 class Receiver(Protocol):
@@ -56,6 +56,7 @@ class Upstream(asyncio.Protocol):
 
     __slots__ = (
         "_pool",
+        "_raw",
         "descriptor",
         "idle_since",
         "leased",
@@ -71,7 +72,7 @@ class Upstream(asyncio.Protocol):
         self.receiver: Receiver | None = None
         self.reused = self.leased = False
         self.idle_since = 0.0
-        self.descriptor = -1
+        self.descriptor = self._raw = -1
 
     def give_back(self) -> None:
         """End the lease and keep the connection for another exchange."""
@@ -85,6 +86,10 @@ class Upstream(asyncio.Protocol):
         self._pool.forget(self)
         self.transport.abort()
 
+    def write(self, data: bytes | memoryview) -> None:
+        """Write to the origin; nothing of a memoryview is needed afterwards."""
+        write_now(self.transport, self._raw, data)
+
     def answered(self) -> None:
         """Tell that the origin has answered a request."""
         self._pool.answered()
@@ -96,6 +101,8 @@ class Upstream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.descriptor = descriptor_of(transport)
+        if transport.get_extra_info("ssl_object") is None:
+            self._raw = self.descriptor
 
     def data_received(self, data: bytes) -> None:
         if self.receiver is None:

@@ -164,13 +164,13 @@ async def _open(
     guarded = any(only_here(door) for door in doors.admin)
     admin = administering(listener, plan.certificates, plan.tallies, watch, report, guarded=guarded)
 
-    def secured(ends: Endpoints | None) -> asyncio.Protocol:
+    def secured(ends: Endpoints | None) -> asyncio.Protocol | asyncio.BufferedProtocol:
         return TurnedAway() if listener.overfull else Downstream(listener, ends)
 
     def plain(ends: Endpoints | None) -> asyncio.Protocol:
         return TurnedAway() if listener.overfull else PlainConnection(listener, redirect, ends)
 
-    behind: list[tuple[Sequence[socket.socket], Callable[[], asyncio.Protocol]]] = [
+    behind: list[tuple[Sequence[socket.socket], Callable[[], asyncio.BaseProtocol]]] = [
         (doors.https, announceable(listener, secured)),
         (doors.http, announceable(listener, plain)),
         (doors.admin, lambda: PlainConnection(listener, admin, kind="admin")),
