@@ -81,6 +81,11 @@ class Body:
         self.rest = bytes(data[at:])
         return data if at == size else data[:at]
 
+    def whole_chunk(self, data: bytes) -> bool:
+        """Whether `data` of an unbounded body is one chunk as `chunked.chunk` makes it; if so, it
+        has been read."""
+        return self._chunks is not None and self._chunks.whole(data)
+
     def end(self) -> bool:
         """The connection has ended: whether the body is complete."""
         self.done = self.done or self.until_close

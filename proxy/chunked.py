@@ -1,7 +1,8 @@
 """The chunked transfer coding, strictly read and plainly written (RFC 9112 §7.1).
 
-Law: what was read is never passed on as it stood. Data is taken out and framed anew, so an
-upstream never sees a client's chunk sizes, extensions or line ends.
+Law: no line of a client's or an upstream's is passed on. Data is taken out and framed anew, so
+nobody sees another's chunk sizes, extensions or line ends; but a chunk that came alone and would be
+written as it stands need not be written.
 
 The scanner is our own, not h11's: h11 0.16 takes a bare CR within an extension and a bare LF in
 trailers, and two readers that disagree on where a body ends are how requests are smuggled.
@@ -20,6 +21,8 @@ _EXTENSIONS = rb";(?:[\t\x20!\x23-\x7e\x80-\xff]|" + _QUOTED + rb")*+"
 _REQUEST_LINE = re.compile(_SIZE_DIGITS + rb"(?:[\t ]*" + _EXTENSIONS + rb")?\r\n")
 # Some origins pad the size with blanks; h11, Go and nginx accept it, and the size stays certain.
 _RESPONSE_LINE = re.compile(_SIZE_DIGITS + rb"[\t ]*(?:" + _EXTENSIONS + rb")?\r\n")
+# As `chunk` writes it.
+_PLAIN_LINE = re.compile(rb"([1-9a-f][0-9a-f]{0,7})\r\n")
 # Of one chunk-size line with its extensions; Go allows 4 KiB, nginx and HAProxy a buffer.
 LINE_LIMIT = 4096
 # Of all extensions of one body: nobody uses them, and each byte of them is work for nothing.
@@ -72,6 +75,16 @@ class ChunkedReader:
         else:
             self._buffer = data[at:] if at else data
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def whole(self, data: bytes) -> bool:
+        """Whether `data` is one chunk, no more and no less, and as `chunk` makes it.
+
+        If so, it has been read and can be passed on as it is.
+        """
+        line = _PLAIN_LINE.match(data)
+        if line is None or self._state != _SIZE or self._buffer:
+            return False
+        return len(data) == line.end() + int(line[1], 16) + 2 and data.endswith(b"\r\n")
 
     def _step(self, data: bytes, at: int, parts: list[bytes]) -> int:
         """Consume one element of the coding at `at`; -1 where it is not there, or all is done."""

@@ -7,6 +7,8 @@ own would stand between two frames or tear one apart.
 from wsproto.frame_protocol import CloseReason, FrameProtocol
 
 _CLOSE = 8
+# What a frame without an extended length has at most: 125 bytes, and a head with a mask.
+_SHORT = 132
 
 
 class Frames:
@@ -34,6 +36,9 @@ class Frames:
         if at >= size:
             self._left = at - size
             return
+        if not at and size < _SHORT and not self._head and _is_whole(data, size):
+            self.closed = self.closed or data[0] & 0x0F == _CLOSE
+            return
         if self._head:
             data, self._head = self._head + data, b""
             size = len(data)
@@ -53,6 +58,14 @@ class Frames:
             return min(self._left, len(data))
         length = _frame_length(self._head + data, 0)
         return min(length - len(self._head), len(data)) if length else len(data)
+
+
+def _is_whole(data: bytes | memoryview, size: int) -> bool:
+    """Whether it is one short frame: most reads of small messages are."""
+    if size < 2:
+        return False
+    second = data[1]
+    return size == ((second & 0x7F) + 6 if second & 0x80 else second + 2) and second & 0x7F < 126
 
 
 def _frame_length(data: bytes | memoryview, at: int) -> int:

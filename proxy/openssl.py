@@ -57,8 +57,11 @@ class Engine(Protocol):
     def write(self, plain: bytes) -> None:
         """Encrypt plain bytes for the peer. Raises ConnectionError where nothing can be sent."""
 
-    def seal(self, plain: memoryview) -> Plain:
-        """The ciphertext for the peer, after at most PORTION bytes more. Raises as `write` does."""
+    def seal(self, plain: bytes) -> bytes:
+        """The ciphertext for the peer, after these plain bytes. Raises as `write` does."""
+
+    def seal_portion(self, plain: memoryview) -> Plain:
+        """The same of at most PORTION bytes, for who writes it on at once."""
 
     def take(self) -> bytes:
         """The ciphertext for the peer; empty when there is none."""
@@ -102,7 +105,11 @@ class Public:
         except SSL.Error as error:
             raise ConnectionError("nothing more can be sent") from error
 
-    def seal(self, plain: memoryview) -> bytes:
+    def seal(self, plain: bytes) -> bytes:
+        self.write(plain)
+        return self.take()
+
+    def seal_portion(self, plain: memoryview) -> bytes:
         parts = []
         for at in range(0, len(plain), _PIECE):
             self.write(bytes(plain[at : at + _PIECE]))
@@ -189,7 +196,14 @@ class Direct:
             _lib.ERR_clear_error()
             raise ConnectionError("nothing more can be sent")
 
-    def seal(self, plain: memoryview) -> Plain:
+    def seal(self, plain: bytes) -> bytes:
+        if plain and _lib.SSL_write(self._ssl, plain, len(plain)) <= 0:
+            _lib.ERR_clear_error()
+            raise ConnectionError("nothing more can be sent")
+        size = _lib.BIO_read(self._outgoing, _sealed, _MOST)
+        return _unpack(_sealed, size) if 0 < size < _MOST else self._take_on(size)
+
+    def seal_portion(self, plain: memoryview) -> Plain:
         begin, filled = _ffi.from_buffer(plain), 0
         for at in range(0, len(plain), _PIECE):
             if _lib.SSL_write(self._ssl, begin + at, min(_PIECE, len(plain) - at)) <= 0:
@@ -199,13 +213,13 @@ class Direct:
         return _sealed_view[:filled]
 
     def take(self) -> bytes:
-        size = _lib.BIO_read(self._outgoing, _sealed, _MOST)
-        if size < _MOST:
-            return _unpack(_sealed, size) if size > 0 else b""
+        return self._take_on(_lib.BIO_read(self._outgoing, _sealed, _MOST))
+
+    def _take_on(self, size: int) -> bytes:
         parts = []
         while size > 0:
             parts.append(_unpack(_sealed, size))
-            size = _lib.BIO_read(self._outgoing, _sealed, _MOST)
+            size = _lib.BIO_read(self._outgoing, _sealed, _MOST) if size == _MOST else 0
         return b"".join(parts)
 
 

@@ -25,7 +25,17 @@ class Reply:
     connection; `done` that the last bytes have been made.
     """
 
-    __slots__ = ("_body", "_chunk_out", "_coder", "_response", "_rules", "done", "head", "persist")
+    __slots__ = (
+        "_body",
+        "_chunk_out",
+        "_coder",
+        "_passes",
+        "_response",
+        "_rules",
+        "done",
+        "head",
+        "persist",
+    )
 
     def __init__(
         self,
@@ -47,6 +57,8 @@ class Reply:
                 self._coder = coder_of(coding)
         unsized = body.chunked or body.until_close or self._coder is not None
         self._chunk_out = unsized and request.version == b"1.1"
+        # Whether a chunk of the upstream's may go on as it came.
+        self._passes = self._chunk_out and body.chunked and self._coder is None
         self.persist = (
             may_persist
             and (self._chunk_out or not unsized)
@@ -67,6 +79,8 @@ class Reply:
 
         Raises ValueError where the body is malformed.
         """
+        if self._passes and self._body.whole_chunk(data):
+            return data
         return self._framed(self._body.read(data))
 
     def end(self) -> bytes:

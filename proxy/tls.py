@@ -210,24 +210,31 @@ class RecordLayer:
         What is returned as memoryview is there until bytes are received or sent again, by whomever.
         """
         try:
-            if self.established:
-                return self._engine.receive(size)
-            data = bytes(ROOM[:size])
-            self._engine.feed(data)
-            return self._engine.read() if self._handshake(data) else b""
+            return self._engine.receive(size) if self.established else self._greet(size)
         except ConnectionError:
             self.flush()
             raise
 
+    def _greet(self, size: int) -> bytes:
+        # In pieces: OpenSSL keeps for the life of a connection what was fed to it at once.
+        parts = [b""]
+        for at in range(0, size, _WHOLE):
+            data = bytes(ROOM[at : min(size, at + _WHOLE)])
+            self._engine.feed(data)
+            if self.established or self._handshake(data):
+                parts.append(bytes(self._engine.read()))
+        return b"".join(parts)
+
     def send(self, data: bytes) -> None:
         """Write plain bytes to the peer; nothing after `finish`."""
         if len(data) <= _WHOLE:
-            self._engine.write(data)
-            self._transport.write(self._engine.take())
+            self._transport.write(self._engine.seal(data))
             return
         plain, descriptor = memoryview(data), descriptor_of(self._transport)
         for at in range(0, len(data), PORTION):
-            write_now(self._transport, descriptor, self._engine.seal(plain[at : at + PORTION]))
+            write_now(
+                self._transport, descriptor, self._engine.seal_portion(plain[at : at + PORTION])
+            )
 
     def send_last(self, data: bytes) -> None:
         """Write plain bytes to the peer, and close_notify with them."""

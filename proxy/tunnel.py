@@ -67,7 +67,7 @@ class Tunnel:
             self._upstream.write(data)
         if self._draining:
             self._speak()
-        else:
+        elif self._idle is not None:
             self._watch()
 
     def upstream_received(self, data: bytes) -> None:
@@ -83,7 +83,7 @@ class Tunnel:
             self._client.send(data)
         if self._draining:
             self._speak()
-        else:
+        elif self._idle is not None:
             self._watch()
 
     def client_ended(self) -> None:

@@ -200,3 +200,40 @@ def _cut(octets: bytes, data: st.DataObject) -> list[bytes]:
 
 def _in_chunks(content: bytes, data: st.DataObject) -> bytes:
     return b"".join(map(chunk, _cut(content, data))) + last_chunk(b"")
+
+
+# ---- a chunk that came alone
+
+
+def test_a_chunk_that_would_be_written_as_it_stands_is_not_written_again() -> None:
+    made, came = begun(CHUNKED), chunk(b"an event")
+    assert made.read(came) is came
+    assert made.read(chunk(b"x" * 300) + b"0\r\n\r\n") == chunk(b"x" * 300) + last_chunk(b"")
+    assert made.done
+
+
+@pytest.mark.parametrize(
+    "came",
+    [
+        b"05\r\nhello\r\n",
+        b"A\r\n0123456789\r\n",
+        b"5 \r\nhello\r\n",
+        b"5;a=b\r\nhello\r\n",
+        b"2\r\nhe\r\n3\r\nllo\r\n",
+    ],
+)
+def test_any_other_chunk_is_framed_anew(came: bytes) -> None:
+    content = b"0123456789" if came[:1] == b"A" else b"hello"
+    assert begun(CHUNKED).read(came) == chunk(content)
+
+
+@pytest.mark.parametrize("came", [b"5\r\nhello!\r\n", b"5\r\nhello\n\n", b"5\nhello\r\n"])
+def test_a_malformed_chunk_that_came_alone_is_no_chunk(came: bytes) -> None:
+    with pytest.raises(ValueError, match="chunk"):
+        begun(CHUNKED).read(came)
+
+
+def test_what_looks_like_a_chunk_within_another_is_content() -> None:
+    made, inner = begun(CHUNKED), chunk(b"hello")
+    made.read(b"14\r\n")
+    assert made.read(inner) == chunk(inner)

@@ -1,14 +1,15 @@
-"""What has come on a connection that nobody has read yet."""
+"""What asyncio neither tells of a socket nor does to it."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from proxy.sockets import descriptor_of, silent, unread_waits
+from proxy.sockets import descriptor_of, silent, unread_waits, write_now
+from tests.playbook import Wire
 
 
 async def told(do: Callable[[socket.socket], object]) -> tuple[bool, bool]:
@@ -38,3 +39,58 @@ def test_what_waits_in_the_kernel_is_told(
     do: Callable[[socket.socket], object], seen: tuple[bool, bool]
 ) -> None:
     assert asyncio.run(told(do)) == seen
+
+
+# ---- bytes whose place is needed again
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    here, there = socket.socketpair()
+    with here, there:
+        here.setblocking(False)
+        yield here, there
+
+
+def test_what_the_kernel_does_not_take_at_once_is_kept_as_it_was(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    here, there = pair
+    room, wire, kept = memoryview(bytearray(b"a" * 4_000_000)), Wire(), list[bytes]()
+    wire.write = kept.append  # type: ignore[method-assign,assignment]
+    write_now(wire, here.fileno(), room)
+    room[:] = bytes(len(room))
+    here.close()
+    taken = b"".join(iter(lambda: there.recv(1 << 20), b""))
+    assert taken
+    assert taken + b"".join(kept) == b"a" * 4_000_000
+
+
+def test_what_waits_already_goes_first(pair: tuple[socket.socket, socket.socket]) -> None:
+    here, there = pair
+    wire = Wire()
+    wire.waiting = 1
+    write_now(wire, here.fileno(), memoryview(b"later"))
+    here.close()
+    assert (wire.take(), there.recv(100)) == (b"later", b"")
+
+
+def test_that_a_connection_has_failed_is_left_for_its_transport_to_find(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    here, there = pair
+    there.close()
+    wire = Wire()
+    write_now(wire, here.fileno(), memoryview(b"lost"))
+    assert wire.take() == b"lost"
+
+
+def test_nothing_is_written_to_a_connection_that_is_closing(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    here, there = pair
+    wire = Wire()
+    wire.close()
+    write_now(wire, here.fileno(), memoryview(b"late"))
+    here.close()
+    assert there.recv(100) == b""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -292,3 +293,43 @@ def test_a_slow_reader_gets_every_byte_in_order(dial: Dial, origin: ScriptedOrig
     client.head()
     received = client.exactly(sent)
     assert received == (block * (sent // len(block) + 1))[:sent]
+
+
+# What passes in bulk is written from where it lies; what waits must not be lost by that.
+
+
+def test_what_waits_for_a_slow_origin_is_not_touched_by_another_clients_bytes(
+    dial: Dial, origin: ScriptedOrigin
+) -> None:
+    slow, stalled = asked(dial, origin, post(b"Content-Length: %d" % ENDLESS))
+    sent = fill(slow, b"a" * 16384)
+    other, call = asked(dial, origin, post(b"Content-Length: %d" % (4 * MIB)))
+    with ThreadPoolExecutor(1) as elsewhere:
+        taken = elsewhere.submit(call.exactly, 4 * MIB)
+        other.send(b"b" * (4 * MIB))
+        assert taken.result() == b"b" * (4 * MIB)
+    # the last record of what was sent is not whole
+    left = sent - 2 * 16384
+    while left > 0:
+        piece = stalled.exactly(min(left, MIB))
+        assert piece == b"a" * len(piece)
+        left -= len(piece)
+
+
+def test_what_waits_for_a_slow_client_is_not_touched_by_anothers_answer(
+    dial: Dial, origin: ScriptedOrigin
+) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
+    slow, call = asked(dial, origin, get(b"/", HOST))
+    call.send(head % ENDLESS)
+    sent = fill(call, b"a" * 65536)
+    other, quick = asked(dial, origin, get(b"/", HOST))
+    with ThreadPoolExecutor(1) as elsewhere:
+        answered = elsewhere.submit(quick.send, head % (4 * MIB) + b"b" * (4 * MIB))
+        assert other.message().content == b"b" * (4 * MIB)
+        answered.result()
+    slow.head()
+    while sent > 0:
+        piece = slow.exactly(min(sent, MIB))
+        assert piece == b"a" * len(piece)
+        sent -= len(piece)
