@@ -14,10 +14,10 @@ from typing import Any, cast
 from bench.timing import Task, show
 from proxy.config import Config
 from proxy.downstream import Downstream
+from proxy.engine import ROOM, Session
 from proxy.listener import Listener
-from proxy.openssl import ROOM
 from proxy.routing import Table
-from proxy.tls import Base, Session
+from proxy.tls import Base
 from proxy.upstream import Upstream
 
 HOST = "http1.example.com"

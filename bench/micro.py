@@ -14,10 +14,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import access_log, exchange, openssl
+from bench import access_log, exchange, handshake, openssl
 from bench.timing import Task, least
 
-TASKS: dict[str, Task] = {**exchange.TASKS, **openssl.TASKS, **access_log.TASKS}
+TASKS: dict[str, Task] = {**exchange.TASKS, **openssl.TASKS, **handshake.TASKS, **access_log.TASKS}
 COUNTED = 300  # units: valgrind is some fifty times slower
 
 

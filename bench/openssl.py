@@ -1,66 +1,123 @@
-"""`python -m bench.openssl`: CPU time of an announce's four passages through OpenSSL.
+"""`python -m bench.openssl`: CPU time of what an announce takes of OpenSSL, by either engine.
 
-By either engine of `proxy.openssl`: a request is fed and read, an answer written and taken.
+On a kept connection: a request is fed and read, an answer written and taken. On a connection of its
+own: the handshake with X25519 as well, and the end.
 """
 
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import suppress
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 from OpenSSL import SSL
 
 from bench.certificate import write_pair
 from bench.timing import Task, show
-from proxy.openssl import Direct, Engine, Public
-from proxy.tls import site_context
+from proxy import openssl
+from proxy.engine import ROOM, Engine
+from proxy.openssl import Direct
+from proxy.pyopenssl import Public
+from proxy.tls import Base, site_context
 
+HOST = "http1.example.com"
 REQUEST, ANSWER = b"r" * 300, b"a" * 250
 
 
-def _measure(kind: Callable[[SSL.Connection], Engine], announces: int) -> float:
-    server, client = _greeted(_context())
-    engine, took = kind(server), 0.0
+class Client:
+    """A client's end of one connection, over memory."""
+
+    _context: SSL.Context | None = None
+
+    def __init__(self) -> None:
+        if Client._context is None:
+            Client._context = SSL.Context(SSL.TLS_METHOD)
+            SSL._lib.SSL_CTX_set1_curves_list(Client._context._context, b"X25519")  # type: ignore[attr-defined]
+        self._tls = SSL.Connection(Client._context, None)
+        self._tls.set_tlsext_host_name(HOST.encode())
+        self._tls.set_connect_state()
+
+    def hello(self) -> bytes:
+        """The first flight."""
+        with suppress(SSL.WantReadError):
+            self._tls.do_handshake()
+        return self._tls.bio_read(65536)
+
+    def ask(self, cipher: bytes, request: bytes = REQUEST) -> bytes:
+        """Take what the server sent; the rest of the handshake if it is due, and a request."""
+        if cipher:
+            self._tls.bio_write(cipher)
+        self._tls.do_handshake()
+        with suppress(SSL.WantReadError, SSL.ZeroReturnError):
+            while True:
+                self._tls.recv(65536)
+        self._tls.send(request)
+        return self._tls.bio_read(65536)
+
+
+def certified() -> Base:
+    """A base with one site."""
+    with tempfile.TemporaryDirectory() as folder:
+        certificate, key = write_pair(Path(folder))
+        context = site_context(certificate.read_bytes(), key.read_bytes())
+    base = Base()
+    base.choose = lambda name: context
+    return base
+
+
+def _with(kind: type[Engine], measure: "Task", announces: int) -> float:
+    before, openssl.ENGINE = openssl.ENGINE, kind
+    try:
+        return measure(announces)
+    finally:
+        openssl.ENGINE = before
+
+
+def _kept(announces: int) -> float:
+    base, client, took = certified(), Client(), 0.0
+    engine = openssl.ENGINE(base.context, base.choose_context)
+    engine.handshake(client.hello())
+    engine.handshake(client.ask(engine.take()))
+    engine.read()
+    sealed = engine.take()
     for _ in range(announces):
-        client.send(REQUEST)
-        cipher = client.bio_read(1000)
+        cipher = client.ask(sealed)
         began = time.thread_time()
-        engine.feed(cipher)
-        engine.read()
-        engine.write(ANSWER)
-        cipher = engine.take()
+        ROOM[: len(cipher)] = cipher
+        engine.receive(len(cipher))
+        sealed = engine.seal(ANSWER)
         took += time.thread_time() - began
-        client.bio_write(cipher)
-        client.recv(1000)
     return took / announces
 
 
-@cache
-def _context() -> SSL.Context:
-    with tempfile.TemporaryDirectory() as folder:
-        certificate, key = write_pair(Path(folder))
-        return site_context(certificate.read_bytes(), key.read_bytes())
-
-
-def _greeted(context: SSL.Context) -> tuple[SSL.Connection, SSL.Connection]:
-    server = SSL.Connection(context, None)
-    client = SSL.Connection(SSL.Context(SSL.TLS_METHOD), None)
-    server.set_accept_state()
-    client.set_connect_state()
-    for _ in range(2):
-        for one, other in ((client, server), (server, client)):
-            with suppress(SSL.WantReadError):
-                one.do_handshake()
-            with suppress(SSL.WantReadError):
-                other.bio_write(one.bio_read(65536))
-    return server, client
+def _fresh(announces: int) -> float:
+    base, took = certified(), 0.0
+    for _ in range(announces):
+        client = Client()
+        hello = client.hello()
+        began = time.thread_time()
+        engine = openssl.ENGINE(base.context, base.choose_context)
+        engine.handshake(hello)
+        flight = engine.take()
+        took += time.thread_time() - began
+        request = client.ask(flight)
+        began = time.thread_time()
+        engine.handshake(request)
+        engine.session()
+        engine.read()
+        engine.write(ANSWER)
+        engine.finish()
+        engine.take()
+        del engine
+        took += time.thread_time() - began
+    return took / announces
 
 
 TASKS: dict[str, Task] = {
-    "an announce through OpenSSL, called directly": partial(_measure, Direct),
-    "an announce through OpenSSL, by pyOpenSSL's public calls": partial(_measure, Public),
+    "an announce through OpenSSL, called directly": partial(_with, Direct, _kept),
+    "an announce through OpenSSL, by pyOpenSSL's public calls": partial(_with, Public, _kept),
+    "the same on a connection of its own, called directly": partial(_with, Direct, _fresh),
+    "the same on a connection of its own, by the public calls": partial(_with, Public, _fresh),
 }
 
 if __name__ == "__main__":

@@ -10,11 +10,11 @@ from typing import Protocol
 from .access_log import Entry
 from .answers import error_answer, options_answer, strict_transport
 from .config import Origin
+from .engine import NO_MEMORY, Session
 from .errors import ClientError, UpstreamError
 from .head import RequestHead
 from .hop import Sender
 from .listener import Listener
-from .tls import Session
 
 _now = time.perf_counter_ns
 # What nginx writes where the client left before there was an answer.
@@ -92,6 +92,8 @@ class Account:
         if self._session is None:
             self._session = _NO_SESSION
             self._counts.handshake_failed(reason)
+            if reason == NO_MEMORY:
+                self._listener.memory.met()
 
     # A request.
 

@@ -6,11 +6,14 @@ would cost a heap operation twice.
 """
 
 import asyncio
+import math
 from collections.abc import Callable
 from email.utils import formatdate
 
 # The shortest duration anyone configures is some hundred milliseconds; a tick late is no harm.
 TICK = 0.25
+NEXT_TICK = -math.inf
+"""A deadline that has passed when the clock ticks next."""
 
 
 class Clock:

@@ -11,17 +11,18 @@ from typing import cast
 
 from .account import Account
 from .admission import Peer
+from .clock import NEXT_TICK
+from .engine import ROOM, HandshakeError, Plain
 from .errors import ClientError, UpstreamError
 from .exchange import Exchange
 from .fast_lane import FastLane
 from .head import AT_ONCE, HeadBuffer, unreadable
 from .listener import LINGER_SECONDS, Listener
-from .openssl import ROOM, Plain
 from .proxy_protocol import Endpoints
 from .reception import Reception
 from .routing import Site
 from .sockets import reset, unacknowledged
-from .tls import NO_MEMORY, HandshakeError, RecordLayer
+from .tls import RecordLayer
 from .tunnel import Tunnel
 from .upstream import Upstream
 
@@ -66,8 +67,8 @@ class Downstream(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        peer = self._ends or self.transport.get_extra_info("peername")
-        self._peer = self._listener.meet(peer[0] if peer else "127.0.0.1")
+        peer = self._ends or self.transport.get_extra_info("peername") or ("127.0.0.1", 0)
+        self._peer = self._listener.meet(peer[0])
         self._account = Account(self._listener, self._peer.address)
         self._layer = self._listener.record_layer(self.transport)
         self._listener.joined(self)
@@ -81,8 +82,6 @@ class Downstream(asyncio.BufferedProtocol):
             plain = self._layer.receive_room(nbytes)
         except (HandshakeError, ConnectionError) as error:
             self._account.handshake_failed(getattr(error, "reason", "protocol"))
-            if getattr(error, "reason", "") == NO_MEMORY:
-                self._listener.memory.met()
             self._let_go()
             self._close_transport()  # a reset would take the alert from the client
             return
@@ -122,8 +121,11 @@ class Downstream(asyncio.BufferedProtocol):
 
     def expired(self) -> None:
         """The deadline has passed."""
-        self.deadline = math.inf
-        if self._holder is not None:
+        deadline, self.deadline = self.deadline, math.inf
+        if deadline is NEXT_TICK:
+            self._layer.flush()  # the session tickets: nothing was sent before
+            self._wait(self._listener.first_request_within)
+        elif self._holder is not None:
             self._holder.expired()
         elif self._state is _State.OPEN:
             self._request_expired()
@@ -147,9 +149,8 @@ class Downstream(asyncio.BufferedProtocol):
 
     def retired(self) -> None:
         """A tunnel lives on, unless its site has been taken out."""
-        holder = self._holder
-        if isinstance(holder, Tunnel) and self._site.name not in self._listener.table.sites:
-            holder.drain()
+        if isinstance(self._holder, Tunnel) and self._site.name not in self._listener.table.sites:
+            self._holder.drain()
 
     # From the exchange and the tunnel.
 
@@ -253,10 +254,8 @@ class Downstream(asyncio.BufferedProtocol):
         self._site = site
         self._account.site = site.name
         self._reception = Reception(self._listener, self, self._account, self._peer, site)
-        # The session tickets, if nothing is sent before.
-        self._listener.soon(self._layer.flush)
         self._state = _State.OPEN
-        self._wait(self._listener.first_request_within)
+        self.deadline = NEXT_TICK
 
     def _received(self, data: Plain) -> None:
         if isinstance(self._holder, FastLane):
@@ -379,9 +378,9 @@ class Downstream(asyncio.BufferedProtocol):
         self._client_done = True
         if isinstance(self._holder, Tunnel):
             self._holder.client_ended()
-            return
-        self._let_go()
-        self.close()
+        else:
+            self._let_go()
+            self.close()
 
     def _let_go(self) -> None:
         self._account.client_left()
@@ -391,9 +390,10 @@ class Downstream(asyncio.BufferedProtocol):
 
     def _close_transport(self) -> None:
         self._state = _State.CLOSING
-        self._unsent = self.unsent()
+        if self.transport.get_write_buffer_size():
+            self._unsent = self.unsent()
+            self._wait(self._listener.timeouts.response_body)
         self.transport.close()
-        self._wait(self._listener.timeouts.response_body)
 
     def _wait(self, seconds: float | None) -> None:
         self.deadline = math.inf if seconds is None else self._loop.time() + seconds

@@ -14,6 +14,7 @@ from .body import Body
 from .client import Client
 from .config import Origin
 from .doorkeeper import Question
+from .engine import Plain
 from .errors import ClientError, UpstreamError
 from .fields import persistent, upgrade_asked, upgrade_granted
 from .head import HeadBuffer, RequestHead, ResponseHead, read_response
@@ -26,7 +27,6 @@ from .hop import (
     switching_head,
 )
 from .listener import Listener
-from .openssl import Plain
 from .pool import Pool
 from .proxy_protocol import Endpoints
 from .reply import Reply

@@ -20,9 +20,8 @@ from .errors import ClientError
 from .exchange import Exchange
 from .head import RequestHead
 from .hop import Sender
-from .listener import Listener
-from .memo import Known, Memo
-from .pool import Pool
+from .listener import Listener, Road
+from .memo import Known
 from .routing import Route, Site
 from .upstream import Upstream
 
@@ -48,8 +47,7 @@ class FastLane:
         "_known",
         "_listener",
         "_loop",
-        "_memo",
-        "_pool",
+        "_road",
         "_route",
         "_said",
         "_site",
@@ -63,6 +61,8 @@ class FastLane:
     received = 0
     failures: tuple[str, ...] = ()
     _known: Known
+    _road: Road
+    _route: Route
     _target: bytes
     _upstream: Upstream
 
@@ -76,25 +76,21 @@ class FastLane:
         self._address = address
         self._said = b"X-Forwarded-For: %b\r\nX-Request-ID: " % address.encode("ascii")
         self._loop = asyncio.get_running_loop()
-        self._route: Route | None = None
-        self._memo: Memo | None = None
-        self._pool: Pool | None = None
         self.status = self.answered_at = 0
 
     @property
     def origin(self) -> Origin:
         """Where the request went."""
-        assert self._pool is not None
-        return self._pool.origin
+        return self._road.pool.origin
 
     def begin(self, data: bytes) -> bool:
         """Take a request that is known and send it on; False where anything is against that."""
         if self._listener.draining or len(data) > self._listener.limits.request_head:
             return False
         found = self._find(data)
-        if found is None or self._pool is None or self._pool.standing.marked:
+        if found is None or self._road.pool.standing.marked:
             return False
-        upstream = self._pool.lease(repeatable=True)
+        upstream = self._road.pool.lease(repeatable=True)
         if upstream is None:
             return False
         self._upstream = upstream
@@ -108,15 +104,11 @@ class FastLane:
             route = site.route(data[4:]) if site.prefixes else site.default
         except ClientError:
             return None
-        if route is not self._route:
-            self._route = route
-            self._memo = self._listener.memos.of(route)
-            if self._memo is not None:
-                self._pool = self._listener.pools.choose(route.config.to)
-        memo = self._memo
-        if memo is None or not memo.worthwhile(self._listener.date):
+        road = self._listener.road(route)
+        if road is None or not road.memo.worthwhile(self._listener.date):
             return None
-        return memo.request(data)
+        self._road, self._route = road, route
+        return road.memo.request(data)
 
     def _send_on(self, target: bytes) -> None:
         listener, account, known, upstream = (
@@ -148,10 +140,10 @@ class FastLane:
 
     def upstream_received(self, data: bytes) -> None:
         """The response, or a part of it, or what is none."""
-        listener, memo, known = self._listener, self._memo, self._known
+        listener, known = self._listener, self._known
         found = None
-        if memo is not None and not listener.draining:
-            found = memo.answer(data, listener.date, persist=known.persist)
+        if not listener.draining:
+            found = self._road.memo.answer(data, listener.date, persist=known.persist)
         if found is None:
             self._learn(data)
             self.leave().upstream_received(data)
@@ -168,15 +160,13 @@ class FastLane:
         self._client.exchange_ended(persist=known.persist)
 
     def _learn(self, data: bytes) -> None:
-        listener, memo = self._listener, self._memo
-        if memo is not None:
-            memo.learn_answer(data, self._introduce(), listener.limits, listener.date)
+        listener, memo = self._listener, self._road.memo
+        memo.learn_answer(data, self._introduce(), listener.limits, listener.date)
 
     def leave(self) -> Exchange:
         """Let an exchange go on from here."""
         request, sender = self._introduce(), self._account.sender
         assert sender is not None
-        assert self._route is not None
         exchange = Exchange(self._listener, self._client, request, self._route, sender)
         self._account.exchange = exchange
         self._client.left_fast_lane(exchange)

@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from .access_log import AccessLog
 from .admission import Peer
@@ -21,8 +21,8 @@ from .doorkeeper import Doorkeeper
 from .fair_share import FairShare
 from .findings import Findings
 from .log import Log
-from .memo import Memos
-from .pool import Pools
+from .memo import Memo, Memos
+from .pool import Pool, Pools
 from .refused_headers import RefusedHeaders
 from .routing import Route, Table
 from .shortage import MemoryShortage
@@ -56,6 +56,13 @@ class Connection(Protocol):
 
     def abort(self) -> None:
         """End at once."""
+
+
+class Road(NamedTuple):
+    """What the fast lane needs of a route: what is known of it, and the pool of its one origin."""
+
+    memo: Memo
+    pool: Pool
 
 
 class Listener:
@@ -93,10 +100,10 @@ class Listener:
         self.memos = Memos()
         self.draining = False
         self.ending = False
+        self._roads: dict[Route, Road | None] = {}
         self._findings = findings
         self._base = base
         self._connections: set[Connection] = set()
-        self._soon: list[Callable[[], None]] = []
         limit = config.limits.connections
         self._room = Room(None if limit is None else -(-limit // workers), log)
         self._ids = itertools.count()
@@ -127,6 +134,15 @@ class Listener:
         """Whether there is no descriptor left to tell a client so."""
         return len(self._connections) >= self._room.bound
 
+    def road(self, route: Route) -> Road | None:
+        """The fast lane of a route; None where it has none. Found anew it took 5 µs."""
+        try:
+            return self._roads[route]
+        except KeyError:
+            memo, pool = self.memos.of(route), self.pools.choose(route.config.to)
+            road = self._roads[route] = Road(memo, pool) if memo and pool else None
+            return road
+
     def healthy(self, route: Route) -> Sequence[Origin]:
         """The origins of a route that no check speaks against, in their order."""
         findings = self._findings
@@ -154,15 +170,11 @@ class Listener:
 
     def record_layer(self, transport: asyncio.Transport) -> RecordLayer:
         """TLS for a new connection."""
-        return RecordLayer(self._base.context, transport)
+        return RecordLayer(self._base, transport)
 
     def next_request_id(self) -> bytes:
         """An id that no other request has, in this worker or another."""
         return b"%b%06x" % (self._id_prefix, next(self._ids))
-
-    def soon(self, call: Callable[[], None]) -> None:
-        """Call it at the next tick, for what is in no hurry."""
-        self._soon.append(call)
 
     def joined(self, connection: Connection) -> None:
         """A connection has begun."""
@@ -223,9 +235,6 @@ class Listener:
             connection.abort()
 
     def _ticked(self, now: float) -> None:
-        calls, self._soon = self._soon, []
-        for call in calls:
-            call()
         for connection in [each for each in self._connections if each.deadline <= now]:
             connection.expired()
         self.pools.ticked(now)

@@ -1,158 +1,131 @@
-"""The calls of OpenSSL that every read and every write needs, on a connection of pyOpenSSL's.
+"""The engine of TLS by OpenSSL's own functions, below pyOpenSSL.
 
-Law: what is private of pyOpenSSL stands here and nowhere else. `Direct` calls the library below it,
-`Public` does the same through what pyOpenSSL promises; the tests run on both, and where a name of
-the former is missing the latter is taken.
+Law: what is private of pyOpenSSL stands here and nowhere else. Where one of its names is missing,
+`pyopenssl.Public` is taken.
 
 Why: pyOpenSSL allocates a buffer as large as what might come for each read (264 KiB of ciphertext),
-and says "nothing more" by an exception. A keep-alive announce passes here four times; that takes
-12 µs of CPU by what pyOpenSSL promises and 4 by these (`python -m bench.openssl`).
-
-Three rooms serve all connections of a process: the loop reads ciphertext into `ROOM`, and what
-OpenSSL makes of much of it, either way, is shown where it lies. Whoever gets a memoryview has it
-until the next call; to write it on, there is `sockets.write_now`.
+says "nothing more" by an exception, and finds the connection of a callback in a table. A keep-alive
+announce passes here four times; that takes 12 µs of CPU by what pyOpenSSL promises and 4 by these
+(`python -m bench.openssl`). A handshake takes some 30 µs less (`python -m bench.handshake`).
 """
 
-from typing import Any, Protocol
+import sys
+from functools import cache
+from types import TracebackType
+from typing import Any
 
 from OpenSSL import SSL
 
-# One record holds at most 16 KiB (RFC 8446 §5.1), so a larger read brings no more.
-_RECORD = 16 * 1024
-# One write of a whole upstream read: uvloop reads up to 256 KB, a record adds 22 bytes to 16 KiB.
-_MOST = 264 * 1024
+from .engine import (
+    MOST,
+    PIECE,
+    RECORD,
+    ROOM,
+    Choose,
+    Engine,
+    HandshakeError,
+    Plain,
+    Session,
+    label,
+    plain_name,
+)
+from .pyopenssl import Public
+
 # More than a full room seals: what was left of a record before may come with it.
-_SPARE = 2 * _RECORD
-# OpenSSL keeps for the life of a connection what its memory BIOs once took: 295 KiB after a large
-# answer, were it written in one. So it gets two records at a time.
-_PIECE = 32 * 1024
+_SPARE = 2 * RECORD
 # From here on it pays not to copy: two calls more, 1 µs, where a copy of 32 KiB takes 3.
 _BULK = 32 * 1024
 
-ROOM_SIZE = 256 * 1024
-ROOM = memoryview(bytearray(ROOM_SIZE))
-"""Where the loop puts ciphertext for `Engine.receive`, whosever it is."""
-
-PORTION = 256 * 1024
-"""What `Engine.seal` takes at a time."""
-
-Plain = bytes | memoryview
-"""A memoryview's bytes are there until the next call of any engine."""
-
-
-class Engine(Protocol):
-    """Plain bytes on one side, ciphertext on the other. `ended`: after the peer's close_notify."""
-
-    ended: bool
-
-    def feed(self, cipher: bytes) -> None:
-        """Take ciphertext from the peer."""
-
-    def read(self) -> Plain:
-        """The plain bytes that are complete. Raises ConnectionError when the peer breaks TLS."""
-
-    def receive(self, size: int) -> Plain:
-        """The same after `size` bytes of ciphertext from the peer, which lie in ROOM."""
-
-    def write(self, plain: bytes) -> None:
-        """Encrypt plain bytes for the peer. Raises ConnectionError where nothing can be sent."""
-
-    def seal(self, plain: bytes) -> bytes:
-        """The ciphertext for the peer, after these plain bytes. Raises as `write` does."""
-
-    def seal_portion(self, plain: memoryview) -> Plain:
-        """The same of at most PORTION bytes, for who writes it on at once."""
-
-    def take(self) -> bytes:
-        """The ciphertext for the peer; empty when there is none."""
-
-
-class Public:
-    """By the names that pyOpenSSL promises."""
-
-    __slots__ = ("_connection", "ended")
-
-    def __init__(self, connection: SSL.Connection) -> None:
-        self._connection = connection
-        self.ended = False
-
-    def feed(self, cipher: bytes) -> None:
-        self._connection.bio_write(cipher)
-
-    def read(self) -> bytes:
-        parts: list[bytes] = []
-        try:
-            while True:
-                parts.append(self._connection.recv(_RECORD))
-        except SSL.WantReadError:
-            pass
-        except SSL.ZeroReturnError:
-            self.ended = True
-        except SSL.Error as error:
-            raise ConnectionError("the peer broke the TLS protocol") from error
-        return b"".join(parts)
-
-    def receive(self, size: int) -> bytes:
-        parts = []
-        for at in range(0, size, _PIECE):
-            self.feed(bytes(ROOM[at : min(size, at + _PIECE)]))
-            parts.append(self.read())
-        return b"".join(parts)
-
-    def write(self, plain: bytes) -> None:
-        try:
-            self._connection.sendall(plain)
-        except SSL.Error as error:
-            raise ConnectionError("nothing more can be sent") from error
-
-    def seal(self, plain: bytes) -> bytes:
-        self.write(plain)
-        return self.take()
-
-    def seal_portion(self, plain: memoryview) -> bytes:
-        parts = []
-        for at in range(0, len(plain), _PIECE):
-            self.write(bytes(plain[at : at + _PIECE]))
-            parts.append(self.take())
-        return b"".join(parts)
-
-    def take(self) -> bytes:
-        parts: list[bytes] = []
-        try:
-            while True:
-                parts.append(self._connection.bio_read(_MOST))
-        except SSL.WantReadError:
-            return b"".join(parts)
-
 
 class Direct:
-    """By the functions of OpenSSL itself."""
+    """By the functions of OpenSSL itself, with buffers that all connections of a process share.
 
-    __slots__ = ("_copies", "_incoming", "_outgoing", "_owner", "_ssl", "ended")
+    All connections belong to one thread: that of the loop.
+    """
 
-    def __init__(self, connection: SSL.Connection) -> None:
-        # What the pointers point to lives as long as its owner.
-        self._owner: Any = connection
-        self._ssl = self._owner._ssl
-        self._incoming = self._owner._into_ssl
-        self._outgoing = self._owner._from_ssl
-        # Whether ciphertext is copied into a BIO. Once it has been read from the room itself, the
-        # BIO that pyOpenSSL made is gone, and it must not be asked to write to that.
+    __slots__ = (
+        "__weakref__",
+        "_choose",
+        "_copies",
+        "_hello",
+        "_incoming",
+        "_outgoing",
+        "_ssl",
+        "ended",
+        "protocol",
+        "server_name",
+    )
+
+    def __init__(self, start: SSL.Context, choose: Choose) -> None:
+        self._choose = choose
+        new = _lib.SSL_new(_of(start))
+        if not new:
+            raise MemoryError("no memory for a TLS connection")
+        self._ssl = _ffi.gc(new, _lib.SSL_free)
+        # SSL_free() frees these too.
+        self._incoming = _lib.BIO_new(_lib.BIO_s_mem())
+        self._outgoing = _lib.BIO_new(_lib.BIO_s_mem())
+        _lib.SSL_set_bio(new, self._incoming, self._outgoing)
+        if not (self._incoming and self._outgoing):
+            raise MemoryError("no memory for a TLS connection")
+        _lib.SSL_set_accept_state(new)
+        # Whether ciphertext is copied into a BIO. Once it has been read from the room itself, that
+        # BIO is gone.
         self._copies = True
+        self._hello = self.protocol = b""
         self.ended = False
+        self.server_name = ""
 
-    def feed(self, cipher: bytes) -> None:
+    @staticmethod
+    def ask_for_names(context: SSL.Context) -> None:
+        _lib.SSL_CTX_set_tlsext_servername_callback(_of(context), _name_asked())
+
+    @staticmethod
+    def speak(context: SSL.Context, protocol: bytes) -> None:
+        _lib.SSL_CTX_set_alpn_select_cb(_of(context), _protocol_offered(protocol), _ffi.NULL)
+
+    def handshake(self, cipher: bytes) -> bool:
+        global _shaking
+        self._hello += cipher
         _lib.BIO_write(self._incoming, cipher, len(cipher))
+        _shaking = self
+        result = _lib.SSL_do_handshake(self._ssl)
+        _shaking = None
+        if result == 1:
+            self._hello = b""
+            return True
+        if _lib.SSL_get_error(self._ssl, result) != _lib.SSL_ERROR_WANT_READ:
+            raise HandshakeError(label(_errors()))
+        return False
+
+    def choose(self) -> bool:
+        """Within the handshake: swap the chosen context in; False where there is none."""
+        asked = _lib.SSL_get_servername(self._ssl, _lib.TLSEXT_NAMETYPE_host_name)
+        name = self.server_name = plain_name(_ffi.string(asked)) if asked else ""
+        chosen = self._choose(name, self._hello)
+        if chosen is None:
+            return False
+        _lib.SSL_set_SSL_CTX(self._ssl, _of(chosen))
+        return True
+
+    def session(self) -> Session:
+        ssl = self._ssl
+        group = _lib.SSL_get0_group_name(ssl)
+        return Session(
+            _text(_ffi.string(_lib.SSL_get_version(ssl))),
+            _text(_ffi.string(group)) if group else "",
+            bool(_lib.SSL_session_reused(ssl)),
+        )
 
     def read(self) -> Plain:
-        return self._read_on(_lib.SSL_read(self._ssl, _plain, _RECORD))
+        return self._read_on(_lib.SSL_read(self._ssl, _plain, RECORD))
 
     def receive(self, size: int) -> Plain:
         if self._copies and size < _BULK:
             _lib.BIO_write(self._incoming, _cipher, size)
         else:
             self._look_into_room(size)
-        size = _lib.SSL_read(self._ssl, _plain, _RECORD)
+        size = _lib.SSL_read(self._ssl, _plain, RECORD)
         if size > 0 and not _lib.BIO_get_mem_data(self._incoming, _nowhere):
             # Nothing is left to be read: no second call only to learn that.
             return _unpack(_plain, size)  # type: ignore[no-any-return]
@@ -176,10 +149,10 @@ class Direct:
         parts: list[bytes] = []
         while size > 0:
             filled += size
-            if filled + _RECORD > len(_plain_view):
+            if filled + RECORD > len(_plain_view):
                 parts.append(_unpack(_plain, filled))
                 filled = 0
-            size = _lib.SSL_read(self._ssl, _plain + filled, _RECORD)
+            size = _lib.SSL_read(self._ssl, _plain + filled, RECORD)
         why = _lib.SSL_get_error(self._ssl, size)
         if why == _lib.SSL_ERROR_ZERO_RETURN:
             self.ended = True
@@ -200,66 +173,161 @@ class Direct:
         if plain and _lib.SSL_write(self._ssl, plain, len(plain)) <= 0:
             _lib.ERR_clear_error()
             raise ConnectionError("nothing more can be sent")
-        size = _lib.BIO_read(self._outgoing, _sealed, _MOST)
-        return _unpack(_sealed, size) if 0 < size < _MOST else self._take_on(size)
+        size = _lib.BIO_read(self._outgoing, _sealed, MOST)
+        return _unpack(_sealed, size) if 0 < size < MOST else self._take_on(size)
 
     def seal_portion(self, plain: memoryview) -> Plain:
         begin, filled = _ffi.from_buffer(plain), 0
-        for at in range(0, len(plain), _PIECE):
-            if _lib.SSL_write(self._ssl, begin + at, min(_PIECE, len(plain) - at)) <= 0:
+        for at in range(0, len(plain), PIECE):
+            if _lib.SSL_write(self._ssl, begin + at, min(PIECE, len(plain) - at)) <= 0:
                 _lib.ERR_clear_error()
                 raise ConnectionError("nothing more can be sent")
-            filled += _lib.BIO_read(self._outgoing, _sealed + filled, _MOST - filled)
+            filled += _lib.BIO_read(self._outgoing, _sealed + filled, MOST - filled)
         return _sealed_view[:filled]
 
+    def finish(self) -> None:
+        if _lib.SSL_shutdown(self._ssl) < 0:
+            _lib.ERR_clear_error()
+
     def take(self) -> bytes:
-        return self._take_on(_lib.BIO_read(self._outgoing, _sealed, _MOST))
+        return self._take_on(_lib.BIO_read(self._outgoing, _sealed, MOST))
 
     def _take_on(self, size: int) -> bytes:
         parts = []
         while size > 0:
             parts.append(_unpack(_sealed, size))
-            size = _lib.BIO_read(self._outgoing, _sealed, _MOST) if size == _MOST else 0
+            size = _lib.BIO_read(self._outgoing, _sealed, MOST) if size == MOST else 0
         return b"".join(parts)
+
+
+_lib: Any = getattr(SSL, "_lib", None)
+_ffi: Any = getattr(SSL, "_ffi", None)
+# Whose handshake OpenSSL is at when it calls back.
+_shaking: Direct | None = None
+
+
+def _of(context: SSL.Context) -> Any:
+    """OpenSSL's own context."""
+    return context._context
+
+
+# OpenSSL keeps the callbacks' addresses only, so each is made once and stays.
+
+
+@cache
+def _name_asked() -> Any:
+    def asked(_ssl: Any, _alert: Any, _argument: Any) -> int:
+        chosen = _shaking is not None and _shaking.choose()
+        return int(_lib.SSL_TLSEXT_ERR_OK if chosen else _lib.SSL_TLSEXT_ERR_ALERT_FATAL)
+
+    return _ffi.callback("int(SSL *, int *, void *)", asked, _lib.SSL_TLSEXT_ERR_ALERT_FATAL, _tell)
+
+
+@cache
+def _protocol_offered(protocol: bytes) -> Any:
+    def select(_ssl: Any, out: Any, out_size: Any, offered: Any, size: int, _argument: Any) -> int:
+        at = _place(_unpack(_ffi.cast("char *", offered), size), protocol)
+        if at is None:
+            return int(_lib.SSL_TLSEXT_ERR_ALERT_FATAL)
+        if _shaking is not None:
+            _shaking.protocol = protocol
+        out[0], out_size[0] = offered + at, len(protocol)
+        return int(_lib.SSL_TLSEXT_ERR_OK)
+
+    return _ffi.callback(
+        "int(SSL *, const unsigned char **, unsigned char *, const unsigned char *,"
+        " unsigned int, void *)",
+        select,
+        _lib.SSL_TLSEXT_ERR_ALERT_FATAL,
+        _tell,
+    )
+
+
+def _tell(kind: type[BaseException], fault: BaseException, trace: TracebackType) -> None:
+    """A fault in a callback refuses the client, and is told."""
+    sys.excepthook(kind, fault, trace)
+
+
+def _place(names: bytes, wanted: bytes) -> int | None:
+    """Where a name begins in a list of names, each behind its length (RFC 7301 §3.1)."""
+    at = 0
+    while at < len(names):
+        size = names[at]
+        if names[at + 1 : at + 1 + size] == wanted:
+            return at + 1
+        at += 1 + size
+    return None
+
+
+@cache
+def _text(name: bytes) -> str:
+    """The name of a version or group, of which there are few."""
+    return name.decode("ascii")
+
+
+def _errors() -> list[str]:
+    """What OpenSSL says went wrong, the last of it last; then it has nothing more to say."""
+    reasons = []
+    while code := _lib.ERR_get_error():
+        reason = _lib.ERR_reason_error_string(code)
+        reasons.append(_ffi.string(reason).decode("ascii", "replace") if reason else "")
+    return reasons
 
 
 _NEEDED = (
     "BIO_get_mem_data",
+    "BIO_new",
     "BIO_new_mem_buf",
     "BIO_read",
+    "BIO_s_mem",
     "BIO_set_mem_eof_return",
     "BIO_write",
     "ERR_clear_error",
+    "ERR_get_error",
+    "ERR_reason_error_string",
+    "SSL_CTX_set_alpn_select_cb",
+    "SSL_CTX_set_tlsext_servername_callback",
     "SSL_ERROR_WANT_READ",
     "SSL_ERROR_ZERO_RETURN",
+    "SSL_TLSEXT_ERR_ALERT_FATAL",
+    "SSL_TLSEXT_ERR_OK",
+    "SSL_do_handshake",
+    "SSL_free",
+    "SSL_get0_group_name",
     "SSL_get_error",
+    "SSL_get_servername",
+    "SSL_get_version",
+    "SSL_new",
     "SSL_read",
+    "SSL_session_reused",
+    "SSL_set_SSL_CTX",
+    "SSL_set_accept_state",
     "SSL_set_bio",
+    "SSL_shutdown",
     "SSL_write",
+    "TLSEXT_NAMETYPE_host_name",
 )
-_lib: Any = getattr(SSL, "_lib", None)
-_ffi: Any = getattr(SSL, "_ffi", None)
 
 
 def _is_there() -> bool:
-    connection = SSL.Connection(SSL.Context(SSL.TLS_METHOD), None)
-    parts = all(hasattr(connection, name) for name in ("_ssl", "_into_ssl", "_from_ssl"))
-    return _ffi is not None and parts and all(hasattr(_lib, name) for name in _NEEDED)
+    context = SSL.Context(SSL.TLS_METHOD)
+    known = _ffi is not None and hasattr(context, "_context")
+    return known and all(hasattr(_lib, name) for name in _NEEDED)
 
 
 DIRECT = _is_there()
 """Whether the functions of OpenSSL can be called."""
 
 if DIRECT:
-    _cipher: Any = _ffi.from_buffer(ROOM)
-    _plain_view = memoryview(bytearray(_MOST + _SPARE))
-    _plain: Any = _ffi.from_buffer(_plain_view)
-    _sealed_view = memoryview(bytearray(_MOST))
-    _sealed: Any = _ffi.from_buffer(_sealed_view)
+    # Of the bytearrays themselves: a memoryview is cleared by the collector at the interpreter's
+    # end, whoever still points to it, and it would crash.
+    _cipher: Any = _ffi.from_buffer(ROOM.obj)
+    _plain_view = memoryview(bytearray(MOST + _SPARE))
+    _plain: Any = _ffi.from_buffer(_plain_view.obj)
+    _sealed_view = memoryview(bytearray(MOST))
+    _sealed: Any = _ffi.from_buffer(_sealed_view.obj)
     _nowhere: Any = _ffi.NULL
     _unpack: Any = _ffi.unpack
 
-
-def engine(connection: SSL.Connection) -> Engine:
-    """The faster engine that there is, for a connection over memory BIOs."""
-    return Direct(connection) if DIRECT else Public(connection)
+ENGINE: type[Engine] = Direct if DIRECT else Public
+"""The faster engine that there is."""

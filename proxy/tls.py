@@ -11,18 +11,15 @@ transport stays uvloop's plain TCP, whose flow control then holds for TLS as wel
 """
 
 import asyncio
-import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from types import TracebackType
-from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
 
-from .openssl import PORTION, ROOM, ROOM_SIZE, Plain, engine
+from . import openssl
+from .engine import PORTION, ROOM, ROOM_SIZE, Plain, Session
 from .rotation import Rotation
 from .sockets import descriptor_of, write_now
 
@@ -30,41 +27,13 @@ HTTP = b"http/1.1"
 ACME = b"acme-tls/1"
 # As ALPN's list of a ClientHello has it: its length, then its name (RFC 7301 §3.1).
 _ACME_OFFERED = bytes([len(ACME)]) + ACME
+# The cheapest for both sides comes first, as Go and BoringSSL have it; whoever can do no other gets
+# the next. AES-256 and its SHA-384 cost a full handshake 38 µs more (`python -m bench.handshake`).
+_CIPHERS = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 # SSL_MODE_ENABLE_PARTIAL_WRITE, for which pyOpenSSL has no name (openssl/ssl.h).
 _PARTIAL_WRITE = 0x1
 # What is sealed and written without further ado; see `openssl` for what is larger.
 _WHOLE = 32 * 1024
-
-
-NO_MEMORY = "no_memory"
-"""The reason of a HandshakeError that is not the client's."""
-
-# The one callback that fails is that of the name.
-_REASONS = {"callback_failed": "unrecognized_name"}
-
-
-class UnknownNameError(Exception):
-    """No site has the name that the client asked for; raised within OpenSSL's callbacks only."""
-
-
-class NoCommonProtocolError(Exception):
-    """The client offers protocols by ALPN, and the one spoken here is not among them."""
-
-
-class HandshakeError(Exception):
-    """A handshake that failed; `reason` is OpenSSL's own, as a label."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-class Session(NamedTuple):
-    """What a handshake agreed on; `group` is "" where there was no key exchange."""
-
-    version: str
-    group: str
-    resumed: bool
 
 
 class Base:
@@ -90,17 +59,13 @@ class Base:
 
     def _make(self) -> SSL.Context:
         context = _context(HTTP)
-        context.set_tlsext_servername_callback(self._servername)
+        openssl.ENGINE.ask_for_names(context)
         return context
 
-    def _servername(self, connection: SSL.Connection) -> None:
-        name = _name_asked(connection)
+    def choose_context(self, name: str, hello: bytes) -> SSL.Context | None:
+        """What a connection goes on with; see `engine.Choose`."""
         # OpenSSL asks for the name before it reads the protocols, so they are looked for here.
-        offered = _ACME_OFFERED in (connection.get_app_data() or b"")
-        context = (self.challenge(name) if offered else None) or self.choose(name)
-        if context is None:
-            raise UnknownNameError(name)
-        connection.set_context(context)
+        return (self.challenge(name) if _ACME_OFFERED in hello else None) or self.choose(name)
 
 
 def site_context(certificate: bytes, key: bytes, protocol: bytes = HTTP) -> SSL.Context:
@@ -120,35 +85,16 @@ def site_context(certificate: bytes, key: bytes, protocol: bytes = HTTP) -> SSL.
 
 
 def _context(protocol: bytes) -> SSL.Context:
-    def select(connection: SSL.Connection, offered: list[bytes]) -> bytes:
-        if protocol not in offered:
-            raise NoCommonProtocolError
-        return protocol
-
     context = SSL.Context(SSL.TLS_METHOD)
     context.set_min_proto_version(SSL.TLS1_3_VERSION)
-    context.set_alpn_select_callback(select)
+    openssl.ENGINE.speak(context, protocol)
+    context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE)
+    context.set_tls13_ciphersuites(_CIPHERS)
     # pyOpenSSL lets a write end after one record; over a memory BIO all of it always fits.
     context.clear_mode(_PARTIAL_WRITE)
     # An idle connection keeps no record buffers: 34 KiB each way otherwise.
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     return context
-
-
-def silence_refusals() -> None:
-    """Keep pyOpenSSL from printing a traceback for each client that asks for an unknown name.
-
-    It reports exceptions of the SNI callback to `sys.excepthook`, and has no other way to refuse.
-    """
-    previous = sys.excepthook
-
-    def excepthook(
-        kind: type[BaseException], value: BaseException, trace: TracebackType | None
-    ) -> None:
-        if kind is not UnknownNameError:
-            previous(kind, value, trace)
-
-    sys.excepthook = excepthook
 
 
 class RecordLayer:
@@ -158,14 +104,11 @@ class RecordLayer:
     write of their own costs a fresh connection 8 µs of 250.
     """
 
-    __slots__ = ("_connection", "_engine", "_finished", "_hello", "_transport", "established")
+    __slots__ = ("_engine", "_finished", "_transport", "established")
 
-    def __init__(self, base: SSL.Context, transport: asyncio.Transport) -> None:
-        self._connection = SSL.Connection(base, None)
-        self._connection.set_accept_state()
-        self._engine = engine(self._connection)
+    def __init__(self, base: Base, transport: asyncio.Transport) -> None:
+        self._engine = openssl.ENGINE(base.context, base.choose_context)
         self._transport = transport
-        self._hello = b""
         self._finished = False
         self.established = False
 
@@ -177,19 +120,17 @@ class RecordLayer:
     @property
     def server_name(self) -> str:
         """The name asked for by SNI, lower case, without trailing dot."""
-        return _name_asked(self._connection)
+        return self._engine.server_name
 
     @property
     def session(self) -> Session:
         """What the handshake agreed on, once it is done."""
-        connection = self._connection
-        version, group = connection.get_protocol_version_name(), connection.get_group_name()
-        return Session(version, group or "", _resumed(connection))
+        return self._engine.session()
 
     @property
     def challenged(self) -> bool:
         """Whether this is a certificate authority that wants to see a challenge's certificate."""
-        return self._connection.get_alpn_proto_negotiated() == ACME
+        return self._engine.protocol == ACME
 
     def receive(self, data: bytes) -> bytes:
         """Take ciphertext from the transport and return the plain bytes that it completes.
@@ -205,7 +146,7 @@ class RecordLayer:
         return b"".join(parts)
 
     def receive_room(self, size: int) -> Plain:
-        """The same for `size` bytes that lie in `openssl.ROOM`.
+        """The same for `size` bytes that lie in `engine.ROOM`.
 
         What is returned as memoryview is there until bytes are received or sent again, by whomever.
         """
@@ -214,16 +155,6 @@ class RecordLayer:
         except ConnectionError:
             self.flush()
             raise
-
-    def _greet(self, size: int) -> bytes:
-        # In pieces: OpenSSL keeps for the life of a connection what was fed to it at once.
-        parts = [b""]
-        for at in range(0, size, _WHOLE):
-            data = bytes(ROOM[at : min(size, at + _WHOLE)])
-            self._engine.feed(data)
-            if self.established or self._handshake(data):
-                parts.append(bytes(self._engine.read()))
-        return b"".join(parts)
 
     def send(self, data: bytes) -> None:
         """Write plain bytes to the peer; nothing after `finish`."""
@@ -255,44 +186,22 @@ class RecordLayer:
         # Within a handshake there is nothing to close yet.
         if self.established and not self._finished:
             self._finished = True
-            with suppress(SSL.Error):
-                self._connection.shutdown()
+            self._engine.finish()
             self.flush()
+
+    def _greet(self, size: int) -> bytes:
+        # In pieces: OpenSSL keeps for the life of a connection what was fed to it at once.
+        plain = b""
+        for at in range(0, size, _WHOLE):
+            if self._handshake(bytes(ROOM[at : min(size, at + _WHOLE)])):
+                plain += self._engine.read()
+        return plain
 
     def _handshake(self, data: bytes) -> bool:
-        self._hello += data
-        self._connection.set_app_data(self._hello)
         try:
-            self._connection.do_handshake()
-        except SSL.WantReadError:
-            self.flush()
-            return False
-        except (SSL.Error, NoCommonProtocolError) as error:
-            self.flush()
-            raise HandshakeError(_reason(error)) from error
-        self.established = True
-        self._hello = b""
-        self._connection.set_app_data(None)
-        return True
-
-
-def _name_asked(connection: SSL.Connection) -> str:
-    name = connection.get_servername() or b""
-    return name.decode("ascii", "replace").lower().removesuffix(".")
-
-
-def _resumed(connection: SSL.Connection) -> bool:
-    # pyOpenSSL has no name for this; the binding below it has (openssl/ssl.h). Without it, nothing
-    # is known to have been resumed.
-    reused = getattr(SSL._lib, "SSL_session_reused", None)  # type: ignore[attr-defined]
-    return reused is not None and bool(reused(connection._ssl))
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, NoCommonProtocolError):
-        return "no_application_protocol"
-    details = error.args[0] if error.args and isinstance(error.args[0], list) else []
-    if any(detail[2] == "malloc failure" for detail in details):
-        return NO_MEMORY
-    reason = str(details[-1][2]).replace(" ", "_") if details else "protocol"
-    return _REASONS.get(reason, reason)
+            self.established = self._engine.handshake(data)
+        finally:
+            # Where it is done, the tickets wait for what is sent next.
+            if not self.established:
+                self.flush()
+        return self.established

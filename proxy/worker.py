@@ -31,13 +31,14 @@ from .listener import Listener
 from .log import Log
 from .plain import PlainConnection
 from .proxy_protocol import Endpoints
+from .pyopenssl import silence_refusals
 from .redirect import redirecting
 from .routing import Table
 from .seat import QUIET, READY
 from .status.report import Report
 from .strays import fault
 from .tally import Tallies, Tally
-from .tls import Base, silence_refusals
+from .tls import Base
 from .watch import Watch
 
 # How old the news from the store may be: one stat() each time.

@@ -68,7 +68,7 @@ async def downstreams(authority: Authority) -> AsyncIterator[tuple[int, list[wea
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             super().connection_made(transport)
             seen.append(weakref.ref(self))
-            seen.append(weakref.ref(self._layer._connection))
+            seen.append(weakref.ref(self._layer._engine))
 
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Seen(listener), "127.0.0.1", 0)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
 from OpenSSL import SSL
 
-from proxy.openssl import DIRECT, Direct, Public, engine
+from proxy.engine import HandshakeError
+from proxy.openssl import DIRECT, ENGINE, Direct
+from proxy.pyopenssl import Public, silence_refusals
 from proxy.rotation import DAY_SECONDS
-from proxy.tls import Base, HandshakeError, RecordLayer, silence_refusals, site_context
+from proxy.tls import Base, RecordLayer, site_context
 from tests.authority import Authority
 from tests.playbook import Wire
 
@@ -28,7 +29,7 @@ def _silent_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True, params=[Direct, Public])
 def _engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever way OpenSSL is called, the same holds."""
-    monkeypatch.setattr("proxy.tls.engine", request.param)
+    monkeypatch.setattr("proxy.openssl.ENGINE", request.param)
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +42,11 @@ def context_of(authority: Authority, *names: str) -> SSL.Context:
     return site_context(pair.cert.read_bytes(), pair.key.read_bytes())
 
 
-@pytest.fixture(scope="module")
-def base(authority: Authority) -> Iterator[Base]:
+@pytest.fixture
+def base(authority: Authority) -> Base:
     base = Base()
     base.choose = {name: context_of(authority, name) for name in (A, B)}.get
-    yield base
-    base.choose = lambda name: None
+    return base
 
 
 class Client:
@@ -58,9 +58,13 @@ class Client:
         *,
         alpn: tuple[bytes, ...] = (b"http/1.1",),
         newest: int = SSL.TLS1_3_VERSION,
+        ciphers: bytes = b"",
     ) -> None:
         self.alerts: list[str] = []
-        self.tls = SSL.Connection(self._context(alpn, newest), None)
+        context = self._context(alpn, newest)
+        if ciphers:
+            context.set_tls13_ciphersuites(ciphers)
+        self.tls = SSL.Connection(context, None)
         self.tls.set_connect_state()
         if name is not None:
             self.tls.set_tlsext_host_name(name.encode())
@@ -112,7 +116,7 @@ class Client:
 def greeted(base: Base, client: Client) -> tuple[RecordLayer, Wire]:
     """A record layer after the handshake with the client."""
     wire = Wire()
-    layer = RecordLayer(base.context, wire)
+    layer = RecordLayer(base, wire)
     while not layer.established:
         assert layer.receive(client.says()) == b""
         layer.flush()
@@ -123,7 +127,7 @@ def greeted(base: Base, client: Client) -> tuple[RecordLayer, Wire]:
 def refusal(base: Base, client: Client) -> str:
     """Why the handshake failed, after the client has heard the alert."""
     wire = Wire()
-    layer = RecordLayer(base.context, wire)
+    layer = RecordLayer(base, wire)
     with pytest.raises(HandshakeError) as caught:
         layer.receive(client.says())
     with pytest.raises(SSL.Error):
@@ -150,7 +154,7 @@ def test_the_key_exchange_is_post_quantum_where_the_client_can(base: Base) -> No
 
 def test_a_handshake_in_single_bytes_is_the_same(base: Base) -> None:
     client, wire = Client(), Wire()
-    layer = RecordLayer(base.context, wire)
+    layer = RecordLayer(base, wire)
     while not layer.established:
         for octet in client.says():
             assert layer.receive(bytes([octet])) == b""
@@ -206,7 +210,7 @@ def test_a_client_that_offers_no_protocol_is_served(base: Base) -> None:
 @pytest.mark.parametrize("octets", [b"GET / HTTP/1.1\r\n\r\n", b"\x00" * 50])
 def test_what_is_no_tls_fails_the_handshake(base: Base, octets: bytes) -> None:
     with pytest.raises(HandshakeError) as caught:
-        RecordLayer(base.context, Wire()).receive(octets)
+        RecordLayer(base, Wire()).receive(octets)
     assert caught.value.reason
 
 
@@ -243,7 +247,7 @@ def spoken_with(base: Base, session: ssl.SSLSession | None) -> ssl.SSLObject:
     """A client of the standard library, which can tell whether its session was resumed."""
     coming, going, wire = ssl.MemoryBIO(), ssl.MemoryBIO(), Wire()
     client = TRUSTING.wrap_bio(coming, going, server_hostname=A, session=session)
-    layer = RecordLayer(base.context, wire)
+    layer = RecordLayer(base, wire)
     while not layer.established:
         with suppress(ssl.SSLWantReadError):
             client.do_handshake()
@@ -305,7 +309,7 @@ def test_a_record_cut_anywhere_is_taken_when_it_is_whole(base: Base) -> None:
 
 def test_bytes_that_came_with_the_end_of_the_handshake_are_not_lost(base: Base) -> None:
     client, wire = Client(), Wire()
-    layer = RecordLayer(base.context, wire)
+    layer = RecordLayer(base, wire)
     layer.receive(client.says())
     client.hears(wire.take())
     assert layer.receive(client.says() + client.writes(b"early")) == b"early"
@@ -345,7 +349,7 @@ def test_our_close_notify_is_the_end_of_what_we_say_and_not_of_what_we_hear(base
 
 def test_finishing_within_the_handshake_says_nothing(base: Base) -> None:
     wire = Wire()
-    RecordLayer(base.context, wire).finish()
+    RecordLayer(base, wire).finish()
     assert wire.take() == b""
 
 
@@ -364,15 +368,15 @@ def test_what_is_no_certificate_is_refused(certificate: bytes, key: bytes) -> No
         site_context(certificate, key)
 
 
-def test_the_functions_of_openssl_itself_are_called_where_they_can_be(base: Base) -> None:
+def test_the_functions_of_openssl_itself_are_called_where_they_can_be() -> None:
     """A version of pyOpenSSL that hides them would cost speed; that should not go unnoticed."""
     assert DIRECT
-    assert isinstance(engine(SSL.Connection(base.context, None)), Direct)
+    assert ENGINE is Direct
 
 
 def test_session_tickets_leave_with_what_is_sent_first(base: Base) -> None:
     client, wire = Client(), Wire()
-    layer = RecordLayer(base.context, wire)
+    layer = RecordLayer(base, wire)
     layer.receive(client.says())
     client.hears(wire.take())
     layer.receive(client.says())
@@ -392,3 +396,44 @@ def test_last_words_and_close_notify_leave_in_one_write(base: Base) -> None:
     [written] = writes
     assert client.hears(written) == b"bye"
     assert client.tls.get_shutdown() & SSL.RECEIVED_SHUTDOWN
+
+
+# ---- what is agreed on
+
+
+@pytest.mark.parametrize(
+    ("offered", "agreed"),
+    [
+        (b"TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256", "TLS_AES_128_GCM_SHA256"),
+        (b"TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384", "TLS_AES_256_GCM_SHA384"),
+        (b"TLS_CHACHA20_POLY1305_SHA256", "TLS_CHACHA20_POLY1305_SHA256"),
+    ],
+)
+def test_the_cheapest_cipher_of_those_offered_is_taken(
+    base: Base, offered: bytes, agreed: str
+) -> None:
+    client = Client(ciphers=offered)
+    greeted(base, client)
+    assert client.tls.get_cipher_name() == agreed
+
+
+def test_http11_is_found_among_other_protocols(base: Base) -> None:
+    """RFC 7301 §3.1: a list of names, each behind its length."""
+    client = Client(alpn=(b"h2", b"http/1.0", b"http/1.1", b"x"))
+    layer, _ = greeted(base, client)
+    assert client.tls.get_alpn_proto_negotiated() == b"http/1.1"
+    assert not layer.challenged
+
+
+def test_a_fault_in_the_choice_of_a_certificate_refuses_the_client(
+    base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[type[BaseException]] = []
+    monkeypatch.setattr("sys.excepthook", lambda kind, *_: told.append(kind))
+
+    def fail(name: str) -> SSL.Context | None:
+        raise RuntimeError(name)
+
+    base.choose = fail
+    refusal(base, Client())
+    assert told == [RuntimeError]
