@@ -24,7 +24,7 @@ from .errors import (
 )
 from .issuer import Desk
 from .memory import Memory
-from .pair import Pair
+from .pair import Pair, validity
 from .renewal import Failure, Validity, Wait, wait
 from .state import State, Trouble
 from .times import to_text
@@ -57,11 +57,6 @@ _KINDS: tuple[tuple[type[AcmeError], Failure], ...] = (
     (StoreError, Failure.STORE),
     (SettingsError, Failure.REFUSED),
 )
-
-
-def validity(pair: Pair | None) -> Validity | None:
-    """The dates of a pair."""
-    return None if pair is None else Validity(pair.not_before, pair.not_after)
 
 
 class Attempts:

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TypedDict
 
-from .attempt import validity
 from .names import normal, subject_names
-from .pair import Pair, read_chain
+from .pair import Pair, read_chain, validity
 from .renewal import due
 from .store import Store
 from .times import to_text

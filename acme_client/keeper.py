@@ -19,14 +19,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from .attempt import Attempts, Event, Tell, validity
+from .attempt import Attempts, Event, Tell
 from .crew import AT_ONCE, together
 from .errors import Stopped, StoreError
 from .information import Inquiries, poll_soon
 from .issuer import Desk
 from .memory import Memory
 from .names import normal
-from .pair import Pair
+from .pair import Pair, validity
 from .renewal import (
     FAILING_FOR_TOO_LONG,
     HOUR,

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from .errors import BadCertificate, SettingsError
 from .names import covers, general_name, normal, subject_names
+from .renewal import Validity
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
@@ -33,6 +34,11 @@ class Pair(NamedTuple):
     """Aware, UTC."""
     not_after: datetime
     """Aware, UTC."""
+
+
+def validity(pair: Pair | None) -> Validity | None:
+    """The dates of a pair."""
+    return None if pair is None else Validity(pair.not_before, pair.not_after)
 
 
 def read_pair(certificate: bytes, key: bytes, host: str) -> Pair:

@@ -3,6 +3,7 @@
 Law: what an operator got wrong is one clear line on stderr and an exit code, never a traceback.
 """
 
+import gc
 import json
 import os
 import platform
@@ -108,10 +109,15 @@ def _warn(loaded: "Loaded") -> None:
 
 
 def _run(options: Namespace) -> int:
+    # What is loaded stays for good: to look for garbage in it takes time here and in each worker.
+    gc.disable()
     from .config.file import load
     from .descriptors import raise_limit
     from .strays import gather
     from .supervisor import Supervisor
+
+    gc.freeze()
+    gc.enable()
 
     file, workers = _file(options), options.workers
 

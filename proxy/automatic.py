@@ -28,3 +28,11 @@ def settings_of(config: Config) -> Settings:
         fallback=acme.fallback,
         dns_hook=acme.dns_hook,
     )
+
+
+def alike(one: Config, other: Config) -> bool:
+    """Whether the two configurations are the same for the process that issues."""
+    return all(
+        said(one) == said(other)
+        for said in (hosts_of, settings_of, lambda config: (config.alerts, config.store))
+    )

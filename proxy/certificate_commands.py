@@ -12,8 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from acme_client import LETS_ENCRYPT_STAGING, Entry, Store, inventory
-from acme_client import rehearse as rehearse_at
-from acme_client import renew_now as renew_at
 from acme_client.catalogue import described
 from acme_client.pair import read_pair
 
@@ -39,6 +37,9 @@ def certs(config: Config, *, as_json: bool, say: Say) -> int:
 
 def renew(config: Config, hosts: Sequence[str], *, say: Say, complain: Say) -> int:
     """Renew now, due or not; 1 with the authority's words where one fails."""
+    # Not for `certs`: to load what speaks to authorities takes longer than all that it does.
+    from acme_client import renew_now as renew_at
+
     chosen = _chosen(config, hosts)
     act_as_owner_of(config.store)
     outcomes = renew_at(settings_of(config), Store(config.store), chosen)
@@ -49,6 +50,8 @@ def rehearse(
     config: Config, hosts: Sequence[str], directory: str | None, *, say: Say, complain: Say
 ) -> int:
     """A full issuance and a renewal at a staging directory; no live certificate is touched."""
+    from acme_client import rehearse as rehearse_at
+
     settings = replace(settings_of(config), directory=directory or LETS_ENCRYPT_STAGING, eab=None)
     chosen = _chosen(config, hosts)
     act_as_owner_of(config.store)

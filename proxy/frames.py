@@ -4,11 +4,12 @@ Law: it only watches. A tunnel is transparent; the one thing it must know is whe
 own would stand between two frames or tear one apart.
 """
 
-from wsproto.frame_protocol import CloseReason, FrameProtocol
+import secrets
 
 _CLOSE = 8
 # What a frame without an extended length has at most: 125 bytes, and a head with a mask.
 _SHORT = 132
+_GOING_AWAY = (1001).to_bytes(2)
 
 
 class Frames:
@@ -85,5 +86,9 @@ def _frame_length(data: bytes | memoryview, at: int) -> int:
 
 def close_frame(*, masked: bool) -> bytes:
     """Close 1001 'going away'; `masked` as a client must send it, else as a server does."""
-    frame = FrameProtocol(client=masked, extensions=[]).close(CloseReason.GOING_AWAY)
-    return bytes(frame)
+    final, length = 0x80 | _CLOSE, len(_GOING_AWAY)
+    if not masked:
+        return bytes((final, length)) + _GOING_AWAY
+    key = secrets.token_bytes(4)
+    hidden = bytes(byte ^ mask for byte, mask in zip(_GOING_AWAY, key, strict=False))
+    return bytes((final, 0x80 | length)) + key + hidden

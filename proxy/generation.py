@@ -8,11 +8,12 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
-from . import descriptors, issuing, worker
-from .automatic import hosts_of
+from . import descriptors, worker
+from .automatic import alike, hosts_of
 from .bulletin import Bulletin
 from .certificates import Certificates
 from .config import Config, local_names
@@ -87,6 +88,18 @@ class Generation:
                         but={sock for doors in serving for kind in doors for sock in kind}
                     )
 
+    def begin_to_issue(self) -> None:
+        """Have the issuer started, which waits for this.
+
+        What it needs is a third of all there is to load, so it is loaded when clients are served;
+        and here, not by itself, so that all issuers are of one version whatever is installed.
+        """
+        if self.issuer is not None and math.isinf(self.issuer.start_at):
+            # Where this fails the issuer says so, and nobody but it ends.
+            with suppress(Exception):
+                from . import issuing  # noqa: F401
+            self.issuer.start_at = 0.0
+
 
 def prepare(config: Config, common: Common, former: Generation | None) -> Generation:
     """A generation whose processes are not started yet. Raises StartError; nothing has changed.
@@ -129,7 +142,7 @@ def prepare(config: Config, common: Common, former: Generation | None) -> Genera
 def _issuer_seat(plan: Plan, common: Common, former: Generation | None) -> Seat | None:
     if not hosts_of(plan.config):
         return None
-    if former is not None and issuing.alike(former.plan.config, plan.config):
+    if former is not None and alike(former.plan.config, plan.config):
         return former.issuer
     # Load, listen, then talk to the authority: it may be down, and nobody waits for it.
     return Seat(Kind.ISSUER, _issuer(plan, common), start_at=math.inf)
@@ -145,6 +158,8 @@ def _worker(plan: Plan, doors: Doors, common: Common) -> Callable[[Tally, int], 
 
 def _issuer(plan: Plan, common: Common) -> Callable[[Tally, int], int]:
     def job(tally: Tally, voice: int) -> int:
+        from . import issuing
+
         life = partial(issuing.run, ready=voice, lifeline=common.lifeline)
         return _alone(common.log, partial(life, plan.config, common.log, tally))
 

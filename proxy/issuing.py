@@ -28,14 +28,6 @@ _BEAT_SECONDS = 1.0
 _NICENESS = 5
 
 
-def alike(one: Config, other: Config) -> bool:
-    """Whether the two configurations are the same for this process."""
-    return all(
-        said(one) == said(other)
-        for said in (hosts_of, settings_of, lambda config: (config.alerts, config.store))
-    )
-
-
 def run(config: Config, log: Log, tally: Tally, *, ready: int, lifeline: int) -> None:
     """Keep the certificates until SIGTERM, or until the supervisor is gone.
 

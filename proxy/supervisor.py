@@ -185,8 +185,6 @@ class Supervisor:
         self._entrance.close_all_but(coming.doors)
         for seat in self._retired:
             seat.tell(signal.SIGUSR2 if seat.kind is Kind.WORKER else signal.SIGTERM)
-        if coming.issuer is not None and math.isinf(coming.issuer.start_at):
-            coming.issuer.start_at = 0.0
         self._settled_by = time.monotonic() + _QUIET_SECONDS
 
     def _former_workers(self) -> list[Seat]:
@@ -198,6 +196,8 @@ class Supervisor:
             return
         self._settled_by = math.inf
         self._announce()
+        assert self._current is not None
+        self._current.begin_to_issue()
 
     def _give_up(self, why: str) -> None:
         """The coming generation does not come: what serves, serves on."""

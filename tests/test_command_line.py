@@ -276,20 +276,32 @@ def test_every_command_does_something() -> None:
     assert [call.name for call in CALLS if call.name not in __main__.COMMANDS] == []
 
 
-def test_help_loads_nothing_that_serves() -> None:
-    """It is asked for by people who wait."""
-    code = "import sys, proxy.__main__ as m; m.main(['--help'])"
-    heavy = "import atexit; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); "
+def loaded_by(code: str) -> set[str]:
+    """The modules that are loaded when a program ends."""
+    told = "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); "
     done = subprocess.run(
-        [sys.executable, "-c", f"import sys; {heavy}{code}"],
+        [sys.executable, "-c", told + code],
         capture_output=True,
         text=True,
         check=True,
         cwd=CHECKOUT,
     )
-    loaded = set(done.stderr.split())
+    return set(done.stderr.split())
+
+
+def test_help_loads_nothing_that_serves() -> None:
+    """It is asked for by people who wait."""
+    loaded = loaded_by("import proxy.__main__ as m; m.main(['--help'])")
     assert "argparse" in loaded
     assert loaded & {"pydantic", "yaml", "cryptography", "OpenSSL", "asyncio", "uvloop"} == set()
+
+
+@pytest.mark.parametrize("room", ["supervisor", "certificate_commands"])
+def test_nobody_waits_for_what_speaks_to_authorities(room: str) -> None:
+    """Neither the first client after a start nor who asks for certificates."""
+    loaded = loaded_by(f"import proxy.{room}")
+    assert "acme_client.store" in loaded
+    assert loaded & {"acme_client.issuer", "josepy", "acme", "requests", "h11", "wsproto"} == set()
 
 
 def test_a_reader_that_leaves_early_is_no_error(

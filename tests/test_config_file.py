@@ -294,6 +294,17 @@ def test_a_key_of_another_certificate_is_refused(write: Write) -> None:
     ]
 
 
+def test_a_pair_found_sound_is_judged_anew_when_one_of_its_files_changes(write: Write) -> None:
+    make_certificate(Path(), "a", "a.example.com")
+    make_certificate(Path(), "b", "b.example.com")
+    path = write(with_files("a.example.com"))
+    load(path, {})
+    Path("b.key").replace("a.key")
+    assert problems(path) == [
+        "hopward.yml:6:12: 'a.key' is not the key of 'a.pem'; name the key it was issued for"
+    ]
+
+
 def test_a_key_with_a_passphrase_is_refused(write: Write) -> None:
     make_certificate(Path(), "a", "a.example.com", passphrase=b"secret")
     assert problems(write(with_files("a.example.com"))) == [

@@ -8,10 +8,17 @@ text, in values but not in keys.
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
+from yaml.composer import Composer
+from yaml.resolver import BaseResolver
+
+# Not where PyYAML was built without libyaml.
+if yaml.__with_libyaml__:
+    from yaml._yaml import CParser
 
 Place = tuple[str | int, ...]
 """The keys and list indexes that lead from the top to a value."""
@@ -60,6 +67,29 @@ class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers = {}  # noqa: RUF012 - so PyYAML declares it
 
 
+if yaml.__with_libyaml__:
+
+    class _FastLoader(Composer, CParser, BaseResolver):
+        """The same by libyaml: a thousand sites take 32 ms instead of 305 (`hopward check`).
+
+        The nodes are made in Python, for libyaml's own way to make them overflows the stack where
+        a text is nested without end.
+        """
+
+        def __init__(self, text: str) -> None:
+            CParser.__init__(self, text)
+            Composer.__init__(self)
+            BaseResolver.__init__(self)
+
+
+def _compose(text: str) -> yaml.Node | None:
+    """The nodes of a text; what libyaml refuses, PyYAML judges, and tells in its own words."""
+    if yaml.__with_libyaml__:
+        with suppress(yaml.YAMLError):
+            return _FastLoader(text).get_single_node()
+    return _Loader(text).get_single_node()
+
+
 @dataclass(slots=True)
 class Document:
     """The values of one text, the problems seen so far, and the way back to lines and columns."""
@@ -76,7 +106,7 @@ class Document:
     def read(cls, raw: bytes, file: str, environ: Mapping[str, str]) -> "Document":
         """The document of a file's bytes; raises `NotYamlError`."""
         try:
-            root = yaml.compose(_decode(raw, file), Loader=_Loader)
+            root = _compose(_decode(raw, file))
             if root is None:
                 raise NotYamlError(
                     Problem(file, 1, 1, "the file is empty; it begins with 'sites:'")
@@ -168,7 +198,7 @@ class Document:
 
     def _text(self, node: yaml.ScalarNode) -> str | None:
         text = _REFERENCE.sub(lambda found: self._expand(node, found), node.value)
-        return None if node.style is None and text in _NULLS else text
+        return None if not node.style and text in _NULLS else text
 
     def _expand(self, node: yaml.Node, found: re.Match[str]) -> str:
         escaped, inside, end = found.groups()

@@ -6,6 +6,7 @@ Law: nothing an operator writes is passed over in silence; an unknown key is ref
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -27,7 +28,7 @@ def key(default: object, description: str) -> Any:
 class Section(BaseModel):
     """A mapping of known keys; when all of them are commented out, the defaults hold."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
     also_known: ClassVar[Mapping[str, str]] = {}
 
     @model_validator(mode="before")
@@ -49,6 +50,7 @@ class Section(BaseModel):
         return mapped(written)
 
     @classmethod
+    @cache
     def written_keys(cls) -> tuple[str, ...]:
         """The keys as an operator writes them."""
         return tuple(field.alias or name for name, field in cls.model_fields.items())

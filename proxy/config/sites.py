@@ -5,6 +5,7 @@ Law: a `Route` is complete. What one of a site's routes leaves out has been inhe
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
@@ -171,6 +172,7 @@ class RouteOfSite(Route):
     )
 
     @classmethod
+    @cache
     def written_keys(cls) -> tuple[str, ...]:
         """A site's keys but those that hold for all of it."""
         return tuple(key for key in super().written_keys() if key not in cls.also_known)
@@ -212,10 +214,13 @@ class Site(Route):
     @classmethod
     def _complete(cls, routes: Mapping[str, Route], info: ValidationInfo) -> Mapping[str, Route]:
         # Fields are read in order, so all that a route can inherit is known here.
-        site = {name: value for name, value in info.data.items() if name in Route.model_fields}
+        site = {name: value for name, value in info.data.items() if name in _OF_ROUTES}
         if not site.get("to", True):
             _refuse_without_servers(routes)
         return {prefix: _inherit(route, site) for prefix, route in routes.items()}
+
+
+_OF_ROUTES = frozenset(Route.model_fields)
 
 
 def _refuse_without_servers(routes: Mapping[str, Route]) -> None:

@@ -213,7 +213,8 @@ def _read_path(written: object, info: ValidationInfo) -> Path:
         return written
     if not isinstance(written, str):
         raise ValueError(f"{kind_of(written)} stands here; write a path")
-    return located(Path(_text(written)), folder_of(info))
+    folder, text = folder_of(info), _text(written)
+    return Path(folder, text) if isinstance(folder, Path) else Path(text)
 
 
 def _read_admin(written: object, info: ValidationInfo) -> Address | UnixPath | None:
