@@ -8,7 +8,7 @@ what `redact` leaves.
 import time
 from bisect import bisect_right
 from collections.abc import Callable
-from functools import cache
+from functools import lru_cache
 from json.encoder import encode_basestring_ascii as _quoted
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +25,8 @@ _BATCH = 64 * 1024
 _METHOD = 32
 # How long the end of a worker waits for a log that nobody reads.
 _PATIENCE = 2.0
+# Pieces of lines that are kept, of a hundred bytes each.
+_REMEMBERED = 4096
 
 
 class Entry(NamedTuple):
@@ -209,26 +211,43 @@ def _json(entry: Entry, stamps: tuple[str, str], target: bytes) -> str:
         seconds, upstream, upstream_seconds, tls, group, resumed, error,
     ) = entry  # fmt: skip
     return (
-        f'{{"time":"{stamps[0]}{_MILLISECONDS[int(at * 1000) % 1000]}'
-        f',"request_id":"{request_id.decode("ascii")}"'
-        f',"site":{_quoted(site) if site else "null"},"client":"{client}","method":'
+        f'{{"time":"{stamps[0]}{_MILLISECONDS[int(at * 1000) % 1000]}{request_id.decode("ascii")}'
+        f"{_who_in_json(site, client)}"
         f"{_quoted(method.decode('ascii')) if method else 'null'}"
         f',"target":{_quoted(target.decode("ascii", "backslashreplace")) if target else "null"}'
-        f',"version":{_or_null(version.decode("ascii"))},"status":{status}'
-        f',"bytes_sent":{sent},"bytes_received":{received},"seconds":{seconds:.6f}'
-        f',"upstream":{_or_null(upstream)},"upstream_seconds":'
+        f'{_how_in_json(version, status)}{sent},"bytes_received":{received},"seconds":{seconds:.6f}'
+        f"{_upstream_in_json(upstream)}"
         f"{'null' if upstream_seconds is None else f'{upstream_seconds:.6f}'}"
-        f'{_tls_in_json(tls, group, resumed)},"error":{_or_null(error)}}}\n'
+        f"{_end_in_json(tls, group, resumed, error)}"
     )
 
 
-_MILLISECONDS = [f'.{number:03d}Z"' for number in range(1000)]
+_MILLISECONDS = [f'.{number:03d}Z","request_id":"' for number in range(1000)]
+
+# What many lines have in common is put together once: that saves 3 µs of 6
+# (`python -m bench.access_log`). None of it is of a length that a client chooses.
 
 
-@cache
-def _tls_in_json(tls: str, group: str, resumed: bool) -> str:
+@lru_cache(_REMEMBERED)
+def _who_in_json(site: str, client: str) -> str:
+    return f'","site":{_or_null(site)},"client":"{client}","method":'
+
+
+@lru_cache(_REMEMBERED)
+def _how_in_json(version: bytes, status: int) -> str:
+    return f',"version":{_or_null(version.decode("ascii"))},"status":{status},"bytes_sent":'
+
+
+@lru_cache(_REMEMBERED)
+def _upstream_in_json(upstream: str | None) -> str:
+    return f',"upstream":{_or_null(upstream)},"upstream_seconds":'
+
+
+@lru_cache(_REMEMBERED)
+def _end_in_json(tls: str, group: str, resumed: bool, error: str | None) -> str:
     true = "true" if resumed else "false"
-    return f',"tls":{_or_null(tls)},"group":{_or_null(group)},"resumed":{true}'
+    session = f',"tls":{_or_null(tls)},"group":{_or_null(group)},"resumed":{true}'
+    return f'{session},"error":{_or_null(error)}}}\n'
 
 
 def _or_null(text: str | None) -> str:

@@ -121,7 +121,7 @@ class FastLane:
         account.exchange = self
         self._target = target
         if listener.access_log is not None:
-            self._introduce()
+            account.asked = known.request(target)
         self.status = self.answered_at = 0
         upstream.receiver = self
         upstream.transport.write(
@@ -132,7 +132,7 @@ class FastLane:
         self._client.wait_until(None if patience is None else self._loop.time() + patience)
 
     def _introduce(self) -> RequestHead:
-        """Say in the account what is asked and by whom: for its log, or for an exchange."""
+        """Say in the account what is asked and by whom, for an exchange."""
         account = self._account
         request = account.asked = self._known.request(self._target)
         account.sender = Sender(self._address, account.request_id, trusted=False)

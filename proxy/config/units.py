@@ -5,7 +5,7 @@ Pure: text in, value out. Law: whatever is refused is a ValueError that says wha
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
@@ -71,6 +71,12 @@ class Origin:
     ca: Path | None = None
     verify: bool = True
     proxy_protocol: Literal["v1", "v2"] | None = None
+    _text: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Written with each line of the access log.
+        text = f"unix:{self.unix}" if self.unix else f"{self.scheme}://{self.authority}"
+        object.__setattr__(self, "_text", text)
 
     @property
     def authority(self) -> str:
@@ -79,7 +85,7 @@ class Origin:
         return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
     def __str__(self) -> str:
-        return f"unix:{self.unix}" if self.unix else f"{self.scheme}://{self.authority}"
+        return self._text
 
 
 def duration(text: str, *, zero: bool = False) -> float:
