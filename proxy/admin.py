@@ -33,6 +33,7 @@ from .metrics import (
 from .plain import Respond
 from .status.page import PAGE, POLICY
 from .status.report import Report
+from .steps import Steps
 from .tally import Tallies
 from .watch import Watch
 
@@ -83,23 +84,25 @@ def administering(
         text = "".join(f"{line}\n" for line in troubles) or "ok\n"
         return Content(_TEXT, text.encode("utf-8"), 503 if troubles else 200)
 
-    def metrics() -> Content:
-        counted = with_origins(tallies.read(), watch.states())
+    def metrics() -> Steps[Content]:
+        counted = with_origins((yield from tallies.reading()), watch.states())
         figures = chain(counted, _of_certificates(certificates), _of_processes(tallies))
-        return Content(CONTENT_TYPE, exposition.text(figures).encode("utf-8"))
+        text = yield from exposition.text(figures)
+        return Content(CONTENT_TYPE, text.encode("utf-8"))
 
-    def status() -> Content:
-        document = json.dumps(report.document(), separators=(",", ":"), allow_nan=False)
-        return Content(_JSON, document.encode("ascii"))
+    def status() -> Steps[Content]:
+        document = yield from report.document()
+        text = json.dumps(document, separators=(",", ":"), allow_nan=False)
+        return Content(_JSON, text.encode("ascii"))
 
-    places: dict[bytes, Callable[[], Content]] = {
+    places: dict[bytes, Callable[[], Content | Steps[Content]]] = {
         b"/health": health,
         b"/metrics": metrics,
         b"/status": lambda: Content(_HTML, PAGE, fields=_PAGE_FIELDS),
         b"/status.json": status,
     }
 
-    def respond(request: RequestHead, close: bool) -> bytes:
+    def respond(request: RequestHead, close: bool) -> bytes | Steps[bytes]:
         name = request.host_name
         if guarded and not of_no_stranger(name) and listener.table.site(name) is None:
             raise ClientError(421, "ask by address, as localhost, or by the name of a site")
@@ -109,18 +112,26 @@ def administering(
             raise ClientError(404, f"what there is: {there}")
         if request.method not in (b"GET", b"HEAD"):
             raise ClientError(405, "this is only read", allowed=_METHODS)
+
+        def answer(content: Content) -> bytes:
+            return content_answer(
+                content.body,
+                date=listener.date,
+                close=close,
+                bodiless=request.method == b"HEAD",
+                status=content.status,
+                kind=content.kind,
+                fields=_FIELDS + content.fields,
+            )
+
         content = place()
-        return content_answer(
-            content.body,
-            date=listener.date,
-            close=close,
-            bodiless=request.method == b"HEAD",
-            status=content.status,
-            kind=content.kind,
-            fields=_FIELDS + content.fields,
-        )
+        return answer(content) if isinstance(content, Content) else _then(content, answer)
 
     return respond
+
+
+def _then(content: Steps[Content], answer: Callable[[Content], bytes]) -> Steps[bytes]:
+    return answer((yield from content))
 
 
 def only_here(door: socket.socket) -> bool:

@@ -74,7 +74,8 @@ class Certificates:
 
     def leaves(self) -> Iterator[tuple[str, x509.Certificate]]:
         """The certificate that is served for each host that has one."""
-        return ((site.name, leaf) for site, leaf in self._leaves.items())
+        # Of now: others may come before this is read to its end.
+        return ((site.name, leaf) for site, leaf in list(self._leaves.items()))
 
     def dangers(self) -> Iterator[tuple[str, bool]]:
         """Whether the certificate of each host that has one automatically is in danger."""

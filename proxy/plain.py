@@ -16,9 +16,10 @@ from .fields import persistent
 from .head import AT_ONCE, HeadBuffer, RequestHead, read_request, unreadable
 from .listener import LINGER_SECONDS, Listener
 from .proxy_protocol import Endpoints
+from .steps import Steps
 
-Respond = Callable[[RequestHead, bool], bytes]
-"""(request, is this the last answer?) -> the whole answer. Raises ClientError."""
+Respond = Callable[[RequestHead, bool], bytes | Steps[bytes]]
+"""(request, is this the last answer?) -> the whole answer, or what makes it. Raises ClientError."""
 _ANYBODY = Peer("", trusted=False)
 
 
@@ -48,6 +49,9 @@ class PlainConnection(asyncio.Protocol):
         self._heads = HeadBuffer(listener.limits.request_head, skip_blank=True)
         self._ended = False
         self._full = False
+        # An answer is made in steps; whether it is the last one.
+        self._making = False
+        self._last = False
         self._peer = _ANYBODY
         self.deadline = math.inf
 
@@ -65,7 +69,8 @@ class PlainConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             for _ in range(AT_ONCE):
-                head = None if self._ended else self._heads.take(data)
+                idle = not self._ended and not self._making
+                head = self._heads.take(data) if idle else None
                 if head is None:
                     return
                 data = b""
@@ -89,7 +94,7 @@ class PlainConnection(asyncio.Protocol):
 
     def _go_on(self) -> None:
         """Others have had their turn, or the client has taken what was said."""
-        if not self._full and not self.transport.is_closing():
+        if not self._full and not self._making and not self.transport.is_closing():
             self.transport.resume_reading()
             self.data_received(b"")
 
@@ -108,13 +113,16 @@ class PlainConnection(asyncio.Protocol):
             self.transport.close()
 
     def drain(self) -> None:
-        """Answers are given at once, so nothing is under way."""
-        self._end()
+        """No answer is under way, but for one that is made in steps."""
+        self._last = True
+        if not self._making:
+            self._end()
 
     def retired(self) -> None:
-        """Port 80 goes on to the next answer; figures of a former worker are of no use."""
-        if self.kind == "admin":
-            self._end()
+        """Port 80 goes on to the next answer, and who has not asked yet: it may be on its way.
+        Further figures of a former worker are of no use."""
+        if self.kind == "admin" and self._account.asked is not None:
+            self.drain()
 
     def abort(self) -> None:
         """End at once."""
@@ -131,6 +139,31 @@ class PlainConnection(asyncio.Protocol):
         except ClientError as refusal:
             error = refusal
             answer = self._account.answer(error, close=close)
+        if isinstance(answer, bytes):
+            self._answered(answer, error, close)
+        else:
+            self._making, self.deadline = True, math.inf
+            self.transport.pause_reading()
+            self._make(answer, close)
+
+    def _make(self, steps: Steps[bytes], close: bool) -> None:
+        """Take a step towards an answer; the clients of this worker have their turn before the
+        next one."""
+        if self.transport.is_closing():
+            return
+        try:
+            next(steps)
+        except StopIteration as end:
+            self._making = False
+            self._answered(end.value, None, close or self._last)
+            self._loop.call_soon(self._go_on)
+        except BaseException:
+            self.transport.abort()
+            raise
+        else:
+            self._loop.call_soon(self._make, steps, close)
+
+    def _answered(self, answer: bytes, error: ClientError | None, close: bool) -> None:
         self._say(answer, error)
         self._wait(self._listener.timeouts.keepalive)
         if close:

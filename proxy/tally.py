@@ -17,12 +17,14 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from enum import IntEnum
+from math import inf
 from operator import add
 from struct import Struct
 from typing import NamedTuple
 from zlib import crc32
 
 from .memory_file import memory_file
+from .steps import Steps, at_once, gathered
 
 Key = tuple[str, ...]
 """A name and the values of its labels; no NUL in any."""
@@ -44,6 +46,8 @@ _LENGTHS = Struct("=qq")
 _PREFIX = 3
 _SHAPE = Struct("=BH")
 _UNSET = -(2**63)
+# Of series that are read for the first time: 2 ms.
+_SERIES_AT_ONCE = 250
 
 
 class Kind(IntEnum):
@@ -210,10 +214,16 @@ class Tally:
         self._read_on()
         return place
 
-    def _read_on(self) -> None:
-        """Learn of the series that came behind those already known."""
+    def read_on(self, most: int) -> bool:
+        """Learn of so many of the series that came behind those already known; whether of all."""
+        known = len(self._places)
+        self._read_on(known + most)
+        return len(self._places) < known + most
+
+    def _read_on(self, until: float = inf) -> None:
+        """Learn of the series that came behind those already known, `until` so many are."""
         end = self.values[_END]
-        while self._seen < end:
+        while self._seen < end and len(self._places) < until:
             lengths = bytes(self._bytes[self._seen * _WORD :][: _LENGTHS.size])
             length, size = _LENGTHS.unpack(lengths)
             written = bytes(self._bytes[(self._seen + _PREFIX) * _WORD :][: max(0, size)])
@@ -281,10 +291,18 @@ class Tallies:
 
     def read(self) -> list[tuple[Series, list[int]]]:
         """The figures of all processes as one; at any time, from any process."""
+        return at_once(self.reading())
+
+    def reading(self) -> Steps[list[tuple[Series, list[int]]]]:
+        """`read` in steps: there may be thousands of series, from dozens of processes."""
         sums: dict[bytes, list[int]] = {}
         for tally in self:
+            while not tally.read_on(_SERIES_AT_ONCE):
+                yield
             tally.read_into(sums)
-        return [(self._series(written), values) for written, values in sums.items()]
+            yield
+        found = ((self._series(written), values) for written, values in sums.items())
+        return (yield from gathered(found, _SERIES_AT_ONCE))
 
     def _series(self, written: bytes) -> Series:
         found = self._read.get(written)

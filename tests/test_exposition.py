@@ -16,13 +16,14 @@ from proxy.metrics import (
     RESTARTS,
     SECONDS,
 )
+from proxy.steps import at_once
 from proxy.tally import Series
 
 DOCS = Path(__file__).parent.parent / "docs" / "metrics.md"
 
 
 def lines(*figures: tuple[Series, list[int]]) -> list[str]:
-    text = Exposition().text(figures)
+    text = at_once(Exposition().text(figures))
     assert text.endswith("\n")
     return [line for line in text.splitlines() if not line.startswith("# HELP")]
 
@@ -81,7 +82,8 @@ def test_labels_are_escaped(label: str, told: str) -> None:
 def test_a_figure_that_has_changed_is_told_anew() -> None:
     exposition = Exposition()
     series = CONNECTIONS.series("https")
-    told = [exposition.text([(series, [value])]).splitlines()[-1] for value in (1, 1, 2, 1)]
+    texts = [at_once(exposition.text([(series, [value])])) for value in (1, 1, 2, 1)]
+    told = [text.splitlines()[-1] for text in texts]
     assert [line.rpartition(" ")[2] for line in told] == ["1", "1", "2", "1"]
 
 
@@ -94,7 +96,7 @@ def test_a_figure_that_has_changed_is_told_anew() -> None:
     ],
 )
 def test_what_another_version_counted_differently_is_left_out(strange: Series) -> None:
-    text = Exposition().text([(strange, [1] * strange.width)])
+    text = at_once(Exposition().text([(strange, [1] * strange.width)]))
     assert [line for line in text.splitlines() if not line.startswith("#")] == []
 
 
