@@ -11,6 +11,8 @@ import termios
 from contextlib import suppress
 
 _READ = 256 * 1024
+# How long a peer may take nothing of what was said to it last: the default of `response_body`.
+PATIENCE_SECONDS = 60.0
 # Where the kernel writes its answer; one for all, for a worker asks one thing at a time.
 _unread = array.array("i", [0])
 
@@ -96,6 +98,25 @@ def unread_waits(descriptor: int) -> bool:
     except OSError:
         return False
     return _unread[0] > 0
+
+
+def close_once_taken(transport: asyncio.WriteTransport) -> None:
+    """Close when the peer has taken what was written; give it up when it takes nothing for long.
+
+    A transport that is closed waits for its peer without end.
+    """
+    transport.close()
+    _look_after(transport, -1)
+
+
+def _look_after(transport: asyncio.WriteTransport, before: int) -> None:
+    if not transport.get_write_buffer_size():
+        return
+    left = unacknowledged(transport)
+    if left == before:
+        transport.abort()
+    else:
+        asyncio.get_running_loop().call_later(PATIENCE_SECONDS, _look_after, transport, left)
 
 
 def reset(transport: asyncio.WriteTransport) -> None:

@@ -9,7 +9,7 @@ import asyncio
 
 from .client import Client
 from .frames import Frames, close_frame
-from .sockets import reset, unacknowledged
+from .sockets import close_once_taken, reset, unacknowledged
 from .upstream import Upstream
 
 # How long both ends may take to answer a Close before their connections are simply closed.
@@ -174,7 +174,7 @@ class Tunnel:
 
     def _close(self) -> None:
         self._upstream.receiver = None
-        self._upstream.transport.close()
+        close_once_taken(self._upstream.transport)
         self._client.close()
 
     def _watch(self) -> None:

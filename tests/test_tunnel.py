@@ -7,8 +7,9 @@ import pytest
 from proxy.config import Origin
 from proxy.frames import close_frame
 from proxy.pool import Pool
+from proxy.sockets import PATIENCE_SECONDS
 from proxy.tunnel import CLOSING_SECONDS, Tunnel
-from tests.playbook import ClientOnStage, Wire, on_stage, stage
+from tests.playbook import ClientOnStage, Wire, on_stage, settled, stage
 
 CLOSE_TO_CLIENT, CLOSE_TO_UPSTREAM_SIZE = close_frame(masked=False), 8
 # Text frames: from the client masked by zeros, from the upstream not (RFC 6455 §5.3).
@@ -110,6 +111,22 @@ async def test_what_the_client_said_last_still_reaches_a_slow_upstream() -> None
 
 
 @on_stage
+async def test_an_upstream_that_takes_nothing_of_it_is_given_up_in_the_end() -> None:
+    scene = await Scene.begin()
+    scene.upstream.ends()
+    scene.upstream.waiting = 3
+    scene.tunnel.client_ended()
+    for left in (2, 1):
+        scene.upstream.waiting = left
+        stage().now += PATIENCE_SECONDS
+        await settled()
+        assert not scene.upstream.aborted
+    stage().now += PATIENCE_SECONDS
+    await settled()
+    assert scene.upstream.aborted
+
+
+@on_stage
 async def test_a_client_that_vanishes_is_a_reset_for_the_upstream() -> None:
     scene = await Scene.begin()
     scene.tunnel.client_left()
@@ -184,6 +201,23 @@ async def test_a_silence_too_long_closes_both() -> None:
     scene.tunnel.expired()
     assert scene.upstream.closed
     assert scene.client.ends == ["closed"]
+
+
+@pytest.mark.parametrize("slow", ["client", "upstream"])
+@on_stage
+async def test_an_end_that_takes_what_was_said_breaks_the_silence(slow: str) -> None:
+    scene = await Scene.begin(idle=10)
+    for left in (3, 2, 1):
+        if slow == "client":
+            scene.client.untaken = left
+        else:
+            scene.upstream.waiting = left
+        stage().now += 10
+        scene.tunnel.expired()
+        assert scene.client.deadline == stage().now + 10
+    scene.tunnel.expired()
+    assert scene.upstream.is_closing()
+    assert scene.client.ends == ["closed" if slow == "client" else "broken off"]
 
 
 # ---- the drain

@@ -265,16 +265,19 @@ def test_nobody_waits_for_a_worker_that_never_begins_while_others_serve(
     assert [served.asked() for _ in range(40)] == [200] * 40
 
 
-def test_a_reload_gives_the_doors_of_a_worker_that_never_began_to_its_successor(
-    proxy: Callable[..., Proxy], tmp_path: Path
+@pytest.mark.parametrize(
+    ("number", "event", "count"), [(signal.SIGHUP, "reloaded", 1), (signal.SIGUSR2, "ready", 2)]
+)
+def test_a_reload_or_upgrade_gives_the_doors_of_a_worker_that_never_began_to_its_successor(
+    proxy: Callable[..., Proxy], tmp_path: Path, number: signal.Signals, event: str, count: int
 ) -> None:
     served = proxy(environ=ending_at_once(tmp_path), workers=2)
     (tmp_path / "end").touch()
     os.kill(served.workers()[0], signal.SIGKILL)
     wait_for(lambda: listening(served.https) == 1, what="its doors at rest")
     (tmp_path / "end").unlink()
-    served.process.send_signal(signal.SIGHUP)
-    served.hears("reloaded")
+    served.process.send_signal(number)
+    served.hears(event, count)
     assert listening(served.https) == 2
     assert [served.asked() for _ in range(40)] == [200] * 40
 
