@@ -16,6 +16,7 @@ from .fields import persistent
 from .head import AT_ONCE, HeadBuffer, RequestHead, read_request, unreadable
 from .listener import LINGER_SECONDS, Listener
 from .proxy_protocol import Endpoints
+from .sockets import unacknowledged
 from .steps import Steps
 
 Respond = Callable[[RequestHead, bool], bytes | Steps[bytes]]
@@ -53,6 +54,7 @@ class PlainConnection(asyncio.Protocol):
         self._making = False
         self._last = False
         self._peer = _ANYBODY
+        self._unsent = 0
         self.deadline = math.inf
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -104,13 +106,20 @@ class PlainConnection(asyncio.Protocol):
 
     def expired(self) -> None:
         """The deadline has passed: for a request's head, for the next one, or for the end."""
-        if self._ended:
+        if self._takes():
+            self._wait(LINGER_SECONDS)
+        elif self._ended:
             self.transport.abort()
         elif self._heads.data:
             self._refuse(ClientError(408, "the request head did not come in time"))
         else:
             self._ended = True
             self.transport.close()
+
+    def _takes(self) -> bool:
+        """Whether the client has taken a part of what was said since this was last asked."""
+        before, self._unsent = self._unsent, unacknowledged(self.transport)
+        return 0 < self._unsent != before
 
     def drain(self) -> None:
         """No answer is under way, but for one that is made in steps."""

@@ -159,6 +159,18 @@ async def test_a_silent_client_is_left_without_a_word() -> None:
 
 
 @on_stage
+async def test_a_client_that_takes_its_answer_slowly_is_waited_for_until_it_takes_nothing() -> None:
+    wire = connected()
+    wire.says(b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n")
+    for left in (3, 2, 1):
+        wire.waiting = left
+        redirect_of(wire).expired()
+        assert not wire.is_closing()
+    redirect_of(wire).expired()
+    assert wire.aborted
+
+
+@on_stage
 async def test_a_client_that_does_not_read_is_read_no_further() -> None:
     wire = connected()
     redirect_of(wire).pause_writing()
