@@ -6,6 +6,7 @@ Law: a site without a usable certificate has none; the others are untouched by t
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
 from cryptography import x509
@@ -103,14 +104,15 @@ class Certificates:
         # Last, so that what was cut short for want of memory is done again.
         self._generation = generation
 
-    def look_at_files(self) -> list[str]:
+    def look_at_files(self, part: int = 0, of: int = 1) -> list[str]:
         """Take the certificate files that have changed since the last look, wherever they are.
 
+        Looks at those of one `part` of all sites, for two thousand stat() take 8 ms.
         Returns what is wrong with those that cannot be used, a line each; what was served before
         is served on, until they change again.
         """
         problems = []
-        for site, seen in self._files_seen.items():
+        for site, seen in islice(list(self._files_seen.items()), part, None, of):
             files = site.config.tls
             if isinstance(files, CertificateFiles) and _pair_identity(files) != seen:
                 try:

@@ -43,7 +43,7 @@ from .watch import Watch
 
 # How old the news from the store may be: one stat() each time.
 LOOK_SECONDS = 0.25
-# Files elsewhere cost two stat() for each site, so they are looked at every two seconds.
+# Files elsewhere cost two stat() for each site, so each is looked at every two seconds.
 _FILES_LOOKS = 8
 # A leaf of the local authority lives for days, but a clock may be set by years.
 _RENEWAL_LOOKS = 40
@@ -190,9 +190,8 @@ async def _keep_fresh(certificates: Certificates, listener: Listener, log: Log) 
         await asyncio.sleep(LOOK_SECONDS)
         try:
             certificates.look_again()
-            if look % _FILES_LOOKS == 0:
-                for problem in certificates.look_at_files():
-                    log.error("certificate-unusable", message=problem)
+            for problem in certificates.look_at_files(look % _FILES_LOOKS, _FILES_LOOKS):
+                log.error("certificate-unusable", message=problem)
             if look % _RENEWAL_LOOKS == 0:
                 certificates.renew_local(datetime.now(UTC))
                 told = ""

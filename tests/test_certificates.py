@@ -217,6 +217,28 @@ def test_a_renewal_touches_no_certificate_of_the_operators(
     assert found.context("b.example") is before
 
 
+# ---- while it serves
+
+
+def test_files_that_were_replaced_are_found_part_by_part(
+    tmp_path: Path, authority: Authority
+) -> None:
+    """A thousand sites are not all looked at in one go."""
+    hosts = [f"{letter}.example" for letter in "abcde"]
+    pairs = {host: authority.pair(host) for host in hosts}
+    found = certificates(tmp_path, {host: pair.tls() for host, pair in pairs.items()})
+    before = {host: found.context(host) for host in hosts}
+    for host, pair in pairs.items():
+        other = authority.pair(host, "other.example")
+        other.key.replace(pair.key)
+        other.cert.replace(pair.cert)
+    changed = []
+    for part in range(3):
+        assert found.look_at_files(part, 3) == []
+        changed.append([host for host in hosts if found.context(host) is not before[host]])
+    assert [len(each) for each in changed] == [2, 4, 5]
+
+
 # ---- over a reload
 
 
