@@ -6,16 +6,20 @@ remembered parts, and as one whose fields never came before.
 
 import asyncio
 import itertools
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 from bench.timing import Task, show
-from proxy.config import Config
+from proxy import config
+from proxy.access_log import AccessLog
 from proxy.downstream import Downstream
 from proxy.engine import ROOM, Session
 from proxy.listener import Listener
+from proxy.log import Log
 from proxy.routing import Table
 from proxy.tls import Base
 from proxy.upstream import Upstream
@@ -76,11 +80,25 @@ def announces(user_agent: Callable[[int], str]) -> Iterator[bytes]:
 
 
 def _measure(by_lane: bool, user_agent: str, announced: int) -> float:
-    return asyncio.run(_exchange(by_lane, announces(user_agent.format), announced))
+    return asyncio.run(_exchange(by_lane, announces(user_agent.format), announced, None))
 
 
-async def _exchange(by_lane: bool, requests: Iterator[bytes], announced: int) -> float:
-    client, upstream = _connected(by_lane)
+def _measure_logged(announced: int) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {"format": "json", "to": Path(folder) / "access.log"}
+        log = AccessLog(config.AccessLog.model_validate(settings), Log("error"))
+        try:
+            return asyncio.run(
+                _exchange(True, announces("qBittorrent/4.6.0".format), announced, log)
+            )
+        finally:
+            log.close()
+
+
+async def _exchange(
+    by_lane: bool, requests: Iterator[bytes], announced: int, log: AccessLog | None
+) -> float:
+    client, upstream = _connected(by_lane, log)
     took = 0.0
     for request in itertools.islice(requests, announced):
         began = time.thread_time()
@@ -93,14 +111,14 @@ async def _exchange(by_lane: bool, requests: Iterator[bytes], announced: int) ->
     return took / announced
 
 
-def _connected(by_lane: bool) -> tuple[Downstream, Upstream]:
+def _connected(by_lane: bool, log: AccessLog | None) -> tuple[Downstream, Upstream]:
     """A client, and a connection kept in the pool of its origin."""
-    config = Config.model_validate({"sites": {HOST: "http://127.0.0.1:1"}})
-    listener = Listener(config, Table(config.sites), Base(), workers=1)
+    written = config.Config.model_validate({"sites": {HOST: "http://127.0.0.1:1"}})
+    listener = Listener(written, Table(written.sites), Base(), workers=1, access_log=log)
     listener.record_layer = lambda transport: cast(Any, Layer())  # type: ignore[method-assign]
     if not by_lane:
         listener.memos.of = lambda route: None  # type: ignore[method-assign]
-    pool = listener.pools.choose(config.sites[HOST].to)
+    pool = listener.pools.choose(written.sites[HOST].to)
     assert pool is not None
     upstream = Upstream(pool)
     upstream.connection_made(Wire())
@@ -113,6 +131,7 @@ def _connected(by_lane: bool) -> tuple[Downstream, Upstream]:
 
 TASKS: dict[str, Task] = {
     "an announce on the fast lane": partial(_measure, True, "qBittorrent/4.6.0"),
+    "an announce on the fast lane, with a JSON log": _measure_logged,
     "an announce as an exchange, its fields known": partial(_measure, False, "qBittorrent/4.6.0"),
     "an announce as an exchange, its fields new": partial(_measure, False, "qBittorrent/{}"),
 }

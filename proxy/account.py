@@ -7,7 +7,7 @@ it has ended, whatever else is said of it finds nothing to end.
 import time
 from typing import Protocol
 
-from .access_log import Entry
+from .access_log import Common, Entry, Own
 from .answers import error_answer, options_answer, strict_transport
 from .config import Origin
 from .engine import NO_MEMORY, Session
@@ -43,15 +43,18 @@ class Account:
     """One client's connection, and the request that is under way on it.
 
     `peer` is the other end's address, `site` the name of the connection's site. Of the request:
-    its id, and what is `asked`, by whom, in which `exchange`, each as soon as it is known. `sent`
-    and `received` grow with the bytes of answers and tunnels, as they are before TLS.
+    its id, and what is `asked`, by whom, in which `exchange`, each as soon as it is known; on the
+    fast lane, only its `target`. `sent` and `received` grow with the bytes of answers and tunnels,
+    as they are before TLS.
     """
 
     __slots__ = (
         "_before",
         "_began",
+        "_common",
         "_counts",
         "_listener",
+        "_origin",
         "_session",
         "_tunnelled",
         "_websocket",
@@ -63,6 +66,7 @@ class Account:
         "sender",
         "sent",
         "site",
+        "target",
     )
 
     def __init__(self, listener: Listener, peer: str) -> None:
@@ -72,6 +76,9 @@ class Account:
         self.site = ""
         self.request_id = b""
         self.asked: RequestHead | None = None
+        self.target = b""
+        self._common: Common | None = None
+        self._origin: Origin | None = None
         self.sender: Sender | None = None
         self.exchange: Served | None = None
         self.sent = self.received = 0
@@ -158,7 +165,10 @@ class Account:
         took = _now() - self._began
         self._counts.request(self.site, exchange.method, exchange.status, took)
         if self._listener.access_log is not None:
-            self._log(exchange.status, took, None)
+            if self.asked is None:
+                self._log_known(exchange, took)
+            else:
+                self._log(exchange.status, took, None)
         self._began = 0
         self.exchange = None
 
@@ -212,14 +222,16 @@ class Account:
             received += exchange.received
         access_log = self._listener.access_log
         assert access_log is not None
-        # By place, which takes half the time of by name.
+        line = (b"", b"", b"") if asked is None else asked[:3]
+        if asked is None and exchange is not None:
+            line = (exchange.method, self.target, b"1.1")
         access_log.write(
             Entry(
                 time.time(),
                 self.request_id,
-                self.site if exchange is not None else self._site_asked(),
+                self._site_asked(),
                 self.peer if sender is None else sender.address,
-                *((b"", b"", b"") if asked is None else asked[:3]),
+                *line,
                 status,
                 self.sent - self._before,
                 received,
@@ -229,6 +241,24 @@ class Account:
                 *(self._session or _NO_SESSION),
                 error if error is None or isinstance(error, str) else _label(error),
             )
+        )
+
+    def _log_known(self, lane: Served, took: int) -> None:
+        """As `_log`, for a request whose fields are known: nearly all is as in the line before."""
+        common, origin, status = self._common, lane.origin, lane.status
+        if common is None or origin is not self._origin or status != common.status:
+            self._origin, session = origin, self._session or _NO_SESSION
+            said = None if origin is None else str(origin)
+            common = self._common = Common(
+                self.site, self.peer, lane.method, b"1.1", status, said, *session
+            )
+        waited = (lane.answered_at - self._began) / 1e9 if lane.answered_at else None
+        sent = self.sent - self._before
+        access_log = self._listener.access_log
+        assert access_log is not None
+        access_log.add(
+            common,
+            Own(time.time(), self.request_id, self.target, sent, self.received, took / 1e9, waited),
         )
 
 

@@ -51,7 +51,6 @@ class FastLane:
         "_route",
         "_said",
         "_site",
-        "_target",
         "_upstream",
         "answered_at",
         "status",
@@ -63,7 +62,6 @@ class FastLane:
     _known: Known
     _road: Road
     _route: Route
-    _target: bytes
     _upstream: Upstream
 
     def __init__(
@@ -119,9 +117,7 @@ class FastLane:
         )
         account.begin()
         account.exchange = self
-        self._target = target
-        if listener.access_log is not None:
-            account.asked = known.request(target)
+        account.target = target
         self.status = self.answered_at = 0
         upstream.receiver = self
         upstream.transport.write(
@@ -134,7 +130,7 @@ class FastLane:
     def _introduce(self) -> RequestHead:
         """Say in the account what is asked and by whom, for an exchange."""
         account = self._account
-        request = account.asked = self._known.request(self._target)
+        request = account.asked = self._known.request(account.target)
         account.sender = Sender(self._address, account.request_id, trusted=False)
         return request
 

@@ -148,6 +148,26 @@ def test_an_exchange_is_a_line_with_what_it_was(front: Front, origin: Origin, di
     assert line["error"] is None
 
 
+def test_requests_that_are_alike_have_lines_that_are_alike(
+    front: Front, origin: Origin, dial: Dial
+) -> None:
+    """The first is read and judged, those that follow are known by their bytes."""
+    proxy = front(to(origin), access_log={})
+    targets = [f"/announce?port={number}&token=***" for number in range(30)]
+    with dial(proxy.https) as client:
+        for target in targets:
+            asked = target.replace("***", SECRET).encode()
+            assert exchange(client, get(asked, HOST)).status == 200
+    wait_for(lambda: proxy.stdout_text().count("\n") == len(targets))
+    lines = [json.loads(line) for line in proxy.stdout_text().splitlines()]
+    assert [line.pop("target") for line in lines] == targets
+    assert len({line.pop("request_id") for line in lines}) == len(targets)
+    for line in lines:
+        assert 0 < line.pop("upstream_seconds") <= line.pop("seconds") < 60
+        assert line.pop("time")
+    assert lines == [lines[0]] * len(targets)
+
+
 def test_each_exchange_is_logged_once_also_those_under_way_at_the_end(
     front: Front, origin: Origin, dial: Dial
 ) -> None:
