@@ -16,7 +16,7 @@ from typing import NamedTuple
 import h11
 
 from proxy import access_log
-from proxy.access_log import Entry
+from proxy.access_log import Common, Own
 from proxy.chunked import ChunkedReader, chunk, last_chunk
 from proxy.config.document import Document, NotYamlError
 from proxy.errors import ClientError, UpstreamError
@@ -292,16 +292,16 @@ def _header(octets: bytes) -> Header | str | None:
 
 def _logged(target: bytes, *, query: bool) -> None:
     masked = _MASKED(target)
-    entry = Entry(
-        0.5, b"7f", "a.example", "127.0.0.1", b"GET", target, b"1.1", 200, 1, 2, 0.5, None, None,
-        "TLSv1.3", "X25519", False,
-    )  # fmt: skip
+    common = Common(
+        "a.example", "127.0.0.1", b"GET", b"1.1", 200, None, "TLSv1.3", "X25519", resumed=False
+    )
+    own = Own(0.5, b"7f", target, 1, 2, 0.5, None)
     for line in (access_log._json, access_log._text):
-        text = line(entry, ("", ""), masked)
+        text = line(common, own, ("", ""), masked)
         assert text.endswith("\n")
         assert text.count("\n") == 1
         assert text.isascii()
         assert SECRET.decode() not in text
-    told = json.loads(access_log._json(entry, ("2026-01-01T00:00:00", ""), masked))
+    told = json.loads(access_log._json(common, own, ("2026-01-01T00:00:00", ""), masked))
     assert told["target"].startswith("/")
     assert query or b"/announce/" in target
