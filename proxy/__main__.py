@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from acme_client.errors import AcmeError
 
-from . import VERSION, command_line
+from . import VERSION, command_line, openssl_settings
 from .calls import DEFAULT_FILES
 from .errors import OperatorError
 from .line_output import open_standard_streams
@@ -111,6 +111,8 @@ def _warn(loaded: "Loaded") -> None:
 def _run(options: Namespace) -> int:
     # What is loaded stays for good: to look for garbage in it takes time here and in each worker.
     gc.disable()
+    # Before anything else loads OpenSSL.
+    openssl_settings.load()
     from .config.file import load
     from .descriptors import raise_limit
     from .strays import gather

@@ -250,7 +250,9 @@ def plain_address(text: str) -> str:
 
 def in_networks(address: str, networks: Sequence[Network]) -> bool:
     """Whether a plain address lies in one of the networks."""
-    parsed = ip_address(address) if networks else None
+    if not networks:
+        return False
+    parsed = ip_address(address)
     return any(parsed in network for network in networks)
 
 

@@ -159,7 +159,7 @@ class Listener:
         peer = Peer.of(address, self.trusted_proxies)
         refused, most = self.full, self.limits.connections_per_ip
         if most is None or peer.trusted:
-            return peer._replace(refused=refused)
+            return peer._replace(refused=True) if refused else peer
         crowded = self.fair_share.headcount.arrive(peer.address) > most
         return peer._replace(refused=refused or crowded, counted=True)
 

@@ -164,6 +164,11 @@ def test_nothing_is_compressed_and_no_hands_are_shaken_twice(proxy: Hopward) -> 
     assert "Secure Renegotiation IS NOT supported" in openssl(proxy)
 
 
+@requires("openssl", "apt-get install openssl")
+def test_a_handshake_ends_with_one_session_ticket(proxy: Hopward) -> None:
+    assert openssl(proxy).count("New Session Ticket arrived") == 1
+
+
 def openssl(proxy: Hopward, *options: str) -> str:
     """What OpenSSL's own client tells of a connection with one request."""
     to = ["-connect", f"127.0.0.1:{proxy.https}", "-servername", HOST]
