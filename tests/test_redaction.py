@@ -103,3 +103,9 @@ def test_no_part_of_a_secret_is_left_whatever_stands_around_it(
 ) -> None:
     query = separator.join([*before, b"token=" + b"SECRET" + value, b""])
     assert b"SECRET" not in masked(b"/stats?" + query)
+
+
+@given(st.lists(st.sampled_from([b"/a", b"/?token=1", b"/?tok", b"en=2", b"/?t%6Fken=3", b""])))
+def test_several_targets_are_masked_as_each_is(targets: list[bytes]) -> None:
+    redaction = Redaction(["token"])
+    assert redaction.all_masked(targets) == [*map(redaction.masked, targets)]
