@@ -10,6 +10,9 @@ import struct
 import termios
 from contextlib import suppress
 
+UNSENT = 128 * 1024
+"""How much the kernel may hold of a connection that it has not sent yet."""
+
 _READ = 256 * 1024
 # How long a peer may take nothing of what was said to it last: the default of `response_body`.
 PATIENCE_SECONDS = 60.0
@@ -33,6 +36,18 @@ def unacknowledged(transport: asyncio.WriteTransport) -> int:
     except OSError:
         return waiting
     return waiting + queued[0]
+
+
+def hold_little(door: socket.socket) -> None:
+    """Let the kernel hold at most UNSENT bytes, not sent yet, of each connection taken here.
+
+    By itself it takes megabytes for a client that does not read them, in packets as small as that
+    client has asked for: one read of an origin's kept a worker for 10 ms, and 300 such clients kept
+    1.2 GB of the kernel's memory, at whose end all connections of a machine stand still. What is on
+    its way does not count, so no client that reads gets its answer slower (tcp(7)).
+    """
+    with suppress(AttributeError, OSError):
+        door.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
 
 
 def unread(transport: asyncio.BaseTransport) -> bytes:

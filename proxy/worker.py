@@ -35,6 +35,7 @@ from .pyopenssl import silence_refusals
 from .redirect import redirecting
 from .routing import Table
 from .seat import QUIET, READY
+from .sockets import hold_little
 from .status.report import Report
 from .strays import fault
 from .tally import Tallies, Tally
@@ -176,6 +177,8 @@ async def _open(
         (doors.http, announceable(listener, plain)),
         (doors.admin, lambda: PlainConnection(listener, admin, kind="admin")),
     ]
+    for door in doors.https:
+        hold_little(door)
     return [
         await loop.create_server(connection, sock=door, backlog=BACKLOG)
         for sockets, connection in behind

@@ -174,9 +174,28 @@ def test_many_slow_clients_keep_nobody_waiting(
         client.send(said)
     for _ in range(10):
         assert served(proxy, authority)
-    assert proxy.memory() - before < len(slow) * MIB
+    assert proxy.memory() - before < len(slow) * 384 * KIB
     for client in slow:
         client.vanish()
+
+
+def unsent(port: int) -> list[int]:
+    """What the kernel holds of each connection of that port to be sent, or sent and not taken."""
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    ours = [row for row in rows if int(row[1].partition(":")[2], 16) == port]
+    return [int(row[4].partition(":")[0], 16) for row in ours]
+
+
+def test_the_kernel_keeps_little_for_a_client_that_does_not_read(
+    proxy: Hopward, authority: Authority, connections: ExitStack
+) -> None:
+    """It would take megabytes for each, and has an end that all connections share."""
+    client = connections.enter_context(connect(proxy, authority))
+    client.send(get(b"/zeros", HOST))
+    wait_for(lambda: max(unsent(proxy.https)) > 64 * KIB, what="an answer on its way")
+    assert served(proxy, authority)
+    assert max(unsent(proxy.https)) <= 256 * KIB
+    client.vanish()
 
 
 # One client that sends much.
