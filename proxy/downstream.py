@@ -78,6 +78,8 @@ class Downstream(asyncio.BufferedProtocol):
         return ROOM
 
     def buffer_updated(self, nbytes: int) -> None:
+        if self._state is _State.HANDSHAKE and self._listener.turnstile.holds(self, nbytes):
+            return
         try:
             plain = self._layer.receive_room(nbytes)
         except (HandshakeError, ConnectionError) as error:
@@ -247,8 +249,7 @@ class Downstream(asyncio.BufferedProtocol):
         self._account.greeted(self._layer.session)
         site = self._listener.table.site(self._layer.server_name)
         if site is None or self._layer.challenged:
-            # Taken out while the hands were shaken; or an authority that has seen what it came
-            # for: a validation request carries no data (RFC 8737 §3).
+            # Taken out meanwhile; or an authority, which has seen what it came for (RFC 8737 §3).
             self.close()
             return
         self._site = site

@@ -28,6 +28,7 @@ from .routing import Route, Table
 from .shortage import MemoryShortage
 from .tally import Tally
 from .tls import Base, RecordLayer
+from .turnstile import Turnstile
 
 # How long an answered client may go on sending a request nobody reads: a reset would take the
 # answer from it. nginx's lingering_timeout is 5 s; RFC 9112 §9.6.
@@ -110,7 +111,9 @@ class Listener:
         self._id_prefix = secrets.token_hex(6).encode("ascii")
         self._empty = asyncio.Event()
         self._empty.set()
-        self._clock = Clock(asyncio.get_running_loop(), self._ticked)
+        loop = asyncio.get_running_loop()
+        self.turnstile = Turnstile(loop)
+        self._clock = Clock(loop, self._ticked)
 
     def adopt(self, config: Config, table: Table) -> None:
         """Judge by these rules from the next request on."""

@@ -113,18 +113,36 @@ def test_connections_that_come_and_go_leave_nothing_behind(
     wait_for(lambda: descriptors(proxy) <= before, what="their descriptors' end")
 
 
-def test_handshakes_that_stop_half_way_keep_nobody_waiting(
-    proxy: Hopward, authority: Authority, connections: ExitStack
-) -> None:
+def hello() -> bytes:
     client = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
     client.set_tlsext_host_name(HOST.encode())
     client.set_connect_state()
     with pytest.raises(SSL.WantReadError):
         client.do_handshake()
-    hello = client.bio_read(65536)
+    return client.bio_read(65536)
+
+
+def test_hellos_that_come_at_once_are_all_answered(
+    proxy: Hopward, authority: Authority, connections: ExitStack
+) -> None:
+    newcomers = [bare(proxy, connections) for _ in range(MANY)]
+    said = hello()
+    for newcomer in newcomers:
+        newcomer.sendall(said[:-1])
+    for newcomer in newcomers:
+        newcomer.sendall(said[-1:])
+    assert served(proxy, authority)
+    for newcomer in newcomers:
+        assert newcomer.recv(3) == b"\x16\x03\x03"  # a handshake record
+
+
+def test_handshakes_that_stop_half_way_keep_nobody_waiting(
+    proxy: Hopward, authority: Authority, connections: ExitStack
+) -> None:
+    said = hello()
     for number in range(MANY):
         # Some have said all of a hello and wait, some have said half of it.
-        bare(proxy, connections).sendall(hello if number % 2 else hello[: len(hello) // 2])
+        bare(proxy, connections).sendall(said if number % 2 else said[: len(said) // 2])
     assert served(proxy, authority)
 
 
