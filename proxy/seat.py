@@ -9,8 +9,10 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from .doors import Doors
 from .tally import Tallies, Tally
@@ -23,6 +25,9 @@ _SOUND = 5.0
 # A process that is not ready by then never will be.
 START_SECONDS = 60.0
 _NO_DOORS = Doors()
+# In thousandths of the memory that there is (proc_pid_oom_score_adj(5)).
+_CHOSEN_BEFORE = 100
+_CHOICE = Path("/proc/self/oom_score_adj")
 # What the supervisor listens to; blocked around a fork, so that none meets its handlers in a child.
 SIGNALS = (
     signal.SIGTERM,
@@ -181,10 +186,21 @@ class Seat:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        _be_chosen()
         in_child()
         tally.begin()
         assert self.job is not None, "a process of another program is not started here"
         return self.job(tally, voice)
+
+
+def _be_chosen() -> None:
+    """Where memory runs out, let the kernel end this process and not the supervisor.
+
+    It ends the largest, which the supervisor is while workers have little to do, and with it goes
+    all that would start another.
+    """
+    with suppress(OSError, ValueError):
+        _CHOICE.write_text(str(min(1000, int(_CHOICE.read_text()) + _CHOSEN_BEFORE)))
 
 
 def _in_words(code: int) -> str:

@@ -183,6 +183,17 @@ def allow_memory(pid: int, most: int) -> None:
 # ---- processes
 
 
+def test_where_memory_runs_out_the_kernel_ends_a_worker_and_not_the_supervisor(
+    proxy: Callable[..., Proxy],
+) -> None:
+    running = proxy()
+
+    def score(pid: int) -> int:
+        return int(Path(f"/proc/{pid}/oom_score").read_text())
+
+    assert all(score(worker) > score(running.pid) for worker in running.workers())
+
+
 def test_a_worker_that_cannot_be_started_is_tried_again_and_the_others_serve(
     proxy: Callable[..., Proxy],
 ) -> None:
