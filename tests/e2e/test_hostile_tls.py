@@ -169,6 +169,20 @@ def test_a_handshake_ends_with_one_session_ticket(proxy: Hopward) -> None:
     assert openssl(proxy).count("New Session Ticket arrived") == 1
 
 
+@requires("openssl", "apt-get install openssl")
+@pytest.mark.parametrize("group", ["ffdhe3072", "X448", "P-521"])
+def test_no_client_chooses_a_key_exchange_that_costs_many_handshakes(
+    proxy: Hopward, group: str
+) -> None:
+    assert "handshake failure" in openssl(proxy, "-groups", group)
+
+
+@requires("openssl", "apt-get install openssl")
+@pytest.mark.parametrize("group", ["X25519", "P-256", "P-384"])
+def test_what_browsers_exchange_keys_with_is_taken(proxy: Hopward, group: str) -> None:
+    assert "TLSv1.3" in openssl(proxy, "-groups", group)
+
+
 def openssl(proxy: Hopward, *options: str) -> str:
     """What OpenSSL's own client tells of a connection with one request."""
     to = ["-connect", f"127.0.0.1:{proxy.https}", "-servername", HOST]
