@@ -14,10 +14,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import access_log, exchange, handshake, openssl
+from bench import access_log, bulk, exchange, handshake, openssl
 from bench.timing import Task, least
 
-TASKS: dict[str, Task] = {**exchange.TASKS, **openssl.TASKS, **handshake.TASKS, **access_log.TASKS}
+TASKS: dict[str, Task] = {
+    **exchange.TASKS,
+    **openssl.TASKS,
+    **handshake.TASKS,
+    **bulk.TASKS,
+    **access_log.TASKS,
+}
 COUNTED = 300  # units: valgrind is some fifty times slower
 
 

@@ -33,26 +33,26 @@ class Client:
         if Client._context is None:
             Client._context = SSL.Context(SSL.TLS_METHOD)
             SSL._lib.SSL_CTX_set1_curves_list(Client._context._context, b"X25519")  # type: ignore[attr-defined]
-        self._tls = SSL.Connection(Client._context, None)
-        self._tls.set_tlsext_host_name(HOST.encode())
-        self._tls.set_connect_state()
+        self.tls = SSL.Connection(Client._context, None)
+        self.tls.set_tlsext_host_name(HOST.encode())
+        self.tls.set_connect_state()
 
     def hello(self) -> bytes:
         """The first flight."""
         with suppress(SSL.WantReadError):
-            self._tls.do_handshake()
-        return self._tls.bio_read(65536)
+            self.tls.do_handshake()
+        return self.tls.bio_read(65536)
 
     def ask(self, cipher: bytes, request: bytes = REQUEST) -> bytes:
         """Take what the server sent; the rest of the handshake if it is due, and a request."""
         if cipher:
-            self._tls.bio_write(cipher)
-        self._tls.do_handshake()
+            self.tls.bio_write(cipher)
+        self.tls.do_handshake()
         with suppress(SSL.WantReadError, SSL.ZeroReturnError):
             while True:
-                self._tls.recv(65536)
-        self._tls.send(request)
-        return self._tls.bio_read(65536)
+                self.tls.recv(65536)
+        self.tls.send(request)
+        return self.tls.bio_read(65536)
 
 
 def certified() -> Base:
