@@ -21,7 +21,7 @@ from .listener import LINGER_SECONDS, Listener
 from .proxy_protocol import Endpoints
 from .reception import Reception
 from .routing import Site
-from .sockets import reset, unacknowledged
+from .sockets import hold_more, reset, unacknowledged
 from .tls import RecordLayer
 from .tunnel import Tunnel
 from .upstream import Upstream
@@ -60,8 +60,8 @@ class Downstream(asyncio.BufferedProtocol):
         self._heads = HeadBuffer(listener.limits.request_head, skip_blank=True)
         self._state = _State.HANDSHAKE
         self._holder: Exchange | FastLane | Tunnel | None = None
-        self._client_done, self._held, self._writable = False, False, True
-        self._unsent, self.deadline = -1, math.inf
+        self._client_done = self._held = self._reads = False
+        self._writable, self._unsent, self.deadline = True, -1, math.inf
 
     # From the transport.
 
@@ -113,7 +113,7 @@ class Downstream(asyncio.BufferedProtocol):
             self._holder.client_full()
 
     def resume_writing(self) -> None:
-        self._writable = True
+        self._writable, self._reads = True, self._reads or hold_more(self.transport)
         if self._holder is not None:
             self._holder.client_drained()
         elif self._state is _State.OPEN:

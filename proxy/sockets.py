@@ -12,6 +12,9 @@ from contextlib import suppress
 
 UNSENT = 128 * 1024
 """How much the kernel may hold of a connection that it has not sent yet."""
+# And of a client that has taken all that waited once: in pieces of 64 KiB a download costs a fifth
+# more CPU.
+_UNSENT_OF_READERS = 1024 * 1024
 
 _READ = 256 * 1024
 # How long a peer may take nothing of what was said to it last: the default of `response_body`.
@@ -48,6 +51,15 @@ def hold_little(door: socket.socket) -> None:
     """
     with suppress(AttributeError, OSError):
         door.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
+
+
+def hold_more(transport: asyncio.Transport) -> bool:
+    """Let it hold more of this one, whose client reads; costs 4 µs, so once is enough. True."""
+    with suppress(AttributeError, OSError):
+        transport.get_extra_info("socket").setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_OF_READERS
+        )
+    return True
 
 
 def unread(transport: asyncio.BaseTransport) -> bytes:

@@ -8,7 +8,15 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from proxy.sockets import descriptor_of, silent, unread_waits, write_now
+from proxy.sockets import (
+    UNSENT,
+    descriptor_of,
+    hold_little,
+    hold_more,
+    silent,
+    unread_waits,
+    write_now,
+)
 from tests.playbook import Wire
 
 
@@ -94,3 +102,26 @@ def test_nothing_is_written_to_a_connection_that_is_closing(
     write_now(wire, here.fileno(), memoryview(b"late"))
     here.close()
     assert there.recv(100) == b""
+
+
+async def unsent_of(do: Callable[[asyncio.Transport], object]) -> int:
+    """How much the kernel may hold of a connection taken at a door that is to hold little."""
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        hold_little(door)
+        with socket.create_connection(door.getsockname()):
+            loop = asyncio.get_running_loop()
+            transport, _ = await loop.create_connection(asyncio.Protocol, sock=door.accept()[0])
+            do(transport)
+            taken = transport.get_extra_info("socket")
+            unsent: int = taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+            transport.close()
+            await asyncio.sleep(0)
+    return unsent
+
+
+def test_the_kernel_is_to_hold_little_of_each_connection_taken_at_a_door() -> None:
+    assert asyncio.run(unsent_of(lambda transport: None)) == UNSENT
+
+
+def test_it_is_to_hold_more_for_a_client_that_reads() -> None:
+    assert asyncio.run(unsent_of(hold_more)) > UNSENT
