@@ -36,6 +36,8 @@ LINGER_SECONDS = 5.0
 # Whose connection was taken just before the process ends has most likely sent the first request, or
 # is about to: closed unheard it would fail, though others wait at the same port for a successor.
 _ARRIVAL_SECONDS = 1.0
+# 25 µs each. Without this 3000 silent connections that came together made two turns of 33 ms.
+_EXPIRED_AT_ONCE = 64
 # How long the end of aborted connections may take to be told; it takes one turn of the loop.
 _FAREWELL_SECONDS = 1.0
 
@@ -243,8 +245,7 @@ class Listener:
             connection.abort()
 
     def _ticked(self, now: float) -> None:
-        for connection in [each for each in self._connections if each.deadline <= now]:
-            connection.expired()
+        self._expire([each for each in self._connections if each.deadline <= now], now)
         self.pools.ticked(now)
         if self.access_log is not None:
             self.access_log.flush()
@@ -254,3 +255,11 @@ class Listener:
         self.memory.ticked()
         self.refused_headers.ticked(now)
         self._room.measure(len(self._connections), upstreams)
+
+    def _expire(self, due: list[Connection], now: float) -> None:
+        """Tell a few of them, and the others in the next turns of the loop."""
+        for connection in due[:_EXPIRED_AT_ONCE]:
+            if connection.deadline <= now and connection in self._connections:
+                connection.expired()
+        if len(due) > _EXPIRED_AT_ONCE:
+            asyncio.get_running_loop().call_soon(self._expire, due[_EXPIRED_AT_ONCE:], now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -85,6 +86,20 @@ async def test_whose_patience_has_ended_is_told_with_the_next_tick() -> None:
     stage().now += TICK
     await settled()
     assert (patient.told, impatient.told) == ([], ["expired"])
+
+
+@on_stage
+async def test_of_many_whose_patience_ends_at_once_some_are_told_in_each_turn() -> None:
+    listener = opened()
+    guests = [Guest(listener, deadline=stage().now) for _ in range(1000)]
+    stage().now += TICK
+    told = [0]
+    while told[-1] < len(guests) and len(told) < 100:
+        await asyncio.sleep(0)
+        told.append(sum(bool(guest.told) for guest in guests))
+    assert told[-1] == len(guests)
+    assert max(after - before for before, after in pairwise(told)) <= 100
+    assert all(guest.told == ["expired"] for guest in guests)
 
 
 @on_stage
