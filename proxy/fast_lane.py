@@ -188,7 +188,9 @@ class FastLane:
         self._upstream.close()
 
     def client_full(self) -> None:
-        self.leave().client_full()
+        # Full of the very answer that is being given: there is nothing more to come.
+        if not self.status:
+            self.leave().client_full()
 
     def client_drained(self) -> None:
         self.leave().client_drained()
