@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
-from pathlib import Path
 
 from cryptography import x509
 from OpenSSL import SSL
@@ -16,6 +15,7 @@ from acme_client import Store
 from acme_client.names import file_stem
 
 from .config import CertificateFiles, Config
+from .config.references import identity
 from .errors import StartError
 from .local_ca import LocalAuthority, Pair, renewal_due
 from .routing import Site, Table
@@ -152,7 +152,7 @@ class Certificates:
         if isinstance(tls, CertificateFiles):
             return _pair_identity(tls)
         file = self._folder / f"{file_stem(site.name)}.pem"
-        seen = _identity(file)
+        seen = identity(file)
         return None if seen is None else (file, seen)
 
     def _load(self, site: Site) -> None:
@@ -219,14 +219,5 @@ def _trouble(leaf: x509.Certificate | None, now: datetime) -> str | None:
     return f"the certificate begins at {begin:%Y-%m-%dT%H:%M:%SZ}" if now < begin else None
 
 
-def _identity(file: Path) -> tuple[int, int] | None:
-    """What changes when a file is replaced; None when there is none."""
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_ino
-
-
 def _pair_identity(files: CertificateFiles) -> object:
-    return files, _identity(files.cert), _identity(files.key)
+    return files, identity(files.cert), identity(files.key)

@@ -144,7 +144,8 @@ class Listener:
         try:
             return self._roads[route]
         except KeyError:
-            memo, pool = self.memos.of(route), self.pools.choose(route.config.to)
+            memo = self.memos.of(route)
+            pool = self.pools.choose(route.config.to) if memo else None
             road = self._roads[route] = Road(memo, pool) if memo and pool else None
             return road
 

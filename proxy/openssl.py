@@ -6,7 +6,7 @@ Law: what is private of pyOpenSSL stands here and nowhere else. Where one of its
 Why: pyOpenSSL allocates a buffer as large as what might come for each read (264 KiB of ciphertext),
 says "nothing more" by an exception, and finds the connection of a callback in a table. A keep-alive
 announce passes here four times; that takes 12 µs of CPU by what pyOpenSSL promises and 4 by these
-(`python -m bench.openssl`). A handshake takes some 30 µs less (`python -m bench.handshake`).
+(`python -m bench.openssl`). A handshake takes some 30 µs less (the same).
 """
 
 import sys

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
 
 from . import openssl
-from .engine import PORTION, ROOM, ROOM_SIZE, Plain, Session
+from .engine import PIECE, PORTION, ROOM, Plain, Session
 from .rotation import Rotation
 from .sockets import descriptor_of, write_now
 
@@ -28,12 +28,10 @@ ACME = b"acme-tls/1"
 # As ALPN's list of a ClientHello has it: its length, then its name (RFC 7301 §3.1).
 _ACME_OFFERED = bytes([len(ACME)]) + ACME
 # The cheapest for both sides comes first, as Go and BoringSSL have it; whoever can do no other gets
-# the next. AES-256 and its SHA-384 cost a full handshake 38 µs more (`python -m bench.handshake`).
+# the next. AES-256 and its SHA-384 cost a full handshake 38 of 345 µs more.
 _CIPHERS = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 # SSL_MODE_ENABLE_PARTIAL_WRITE, for which pyOpenSSL has no name (openssl/ssl.h).
 _PARTIAL_WRITE = 0x1
-# What is sealed and written without further ado; see `openssl` for what is larger.
-_WHOLE = 32 * 1024
 
 
 class Base:
@@ -132,23 +130,12 @@ class RecordLayer:
         """Whether this is a certificate authority that wants to see a challenge's certificate."""
         return self._engine.protocol == ACME
 
-    def receive(self, data: bytes) -> bytes:
-        """Take ciphertext from the transport and return the plain bytes that it completes.
-
-        Raises HandshakeError (the alert has been written) before the handshake is done, and
-        ConnectionError after it when the peer breaks the protocol.
-        """
-        parts = []
-        for at in range(0, len(data), ROOM_SIZE):
-            piece = data[at : at + ROOM_SIZE]
-            ROOM[: len(piece)] = piece
-            parts.append(bytes(self.receive_room(len(piece))))
-        return b"".join(parts)
-
     def receive_room(self, size: int) -> Plain:
-        """The same for `size` bytes that lie in `engine.ROOM`.
+        """Take ciphertext that lies in `engine.ROOM`, and return the plain bytes that it completes.
 
         What is returned as memoryview is there until bytes are received or sent again, by whomever.
+        Raises HandshakeError (the alert has been written) before the handshake is done, and
+        ConnectionError after it when the peer breaks the protocol.
         """
         try:
             return self._engine.receive(size) if self.established else self._greet(size)
@@ -158,7 +145,7 @@ class RecordLayer:
 
     def send(self, data: bytes) -> None:
         """Write plain bytes to the peer; nothing after `finish`."""
-        if len(data) <= _WHOLE:
+        if len(data) <= PIECE:
             self._transport.write(self._engine.seal(data))
             return
         plain, descriptor = memoryview(data), descriptor_of(self._transport)
@@ -169,7 +156,7 @@ class RecordLayer:
 
     def send_last(self, data: bytes) -> None:
         """Write plain bytes to the peer, and close_notify with them."""
-        if len(data) > _WHOLE:
+        if len(data) > PIECE:
             self.send(data)
         else:
             self._engine.write(data)
@@ -192,8 +179,8 @@ class RecordLayer:
     def _greet(self, size: int) -> bytes:
         # In pieces: OpenSSL keeps for the life of a connection what was fed to it at once.
         plain = b""
-        for at in range(0, size, _WHOLE):
-            if self._handshake(bytes(ROOM[at : min(size, at + _WHOLE)])):
+        for at in range(0, size, PIECE):
+            if self._handshake(bytes(ROOM[at : min(size, at + PIECE)])):
                 plain += self._engine.read()
         return plain
 

@@ -47,7 +47,7 @@ def expired_certificates(values: object, folder: Path, now: datetime) -> Iterato
     """
     for host, site in _items(_at(values, "sites")):
         if files := _files(site, folder):
-            end = _sound_until(*files, host, *map(_identity, files))
+            end = _sound_until(*files, host, *map(identity, files))
             if end < now:
                 message = f"this certificate expired on {end.date()}, and is served all the same"
                 yield ("sites", host, "tls", "cert"), message
@@ -77,7 +77,7 @@ def _judge_authorities(path: Path, place: Place) -> Iterator[Finding]:
 
 def _judge_pair(cert: Path, key: Path, host: str, place: Place) -> Iterator[Finding]:
     try:
-        _sound_until(cert, key, host, _identity(cert), _identity(key))
+        _sound_until(cert, key, host, identity(cert), identity(key))
     except _UnsoundError as error:
         for name, message in error.findings:
             yield (*place, name), message
@@ -112,7 +112,7 @@ def _sound_until(cert: Path, key: Path, host: str, *_identities: object) -> date
     return leaf.not_valid_after_utc
 
 
-def _identity(path: Path) -> object:
+def identity(path: Path) -> object:
     """What changes when a file does; None where there is none."""
     with suppress(OSError):
         found = path.stat()

@@ -198,9 +198,9 @@ def _hash(text: str) -> str:
     return text
 
 
-def located(path: Path, folder: object) -> Path:
+def located(path: Path | str, folder: object) -> Path:
     """A path as the file means it: relative to the file's own folder."""
-    return Path(folder) / path if isinstance(folder, Path) else path
+    return Path(folder, path) if isinstance(folder, Path) else Path(path)
 
 
 def folder_of(info: ValidationInfo) -> object:
@@ -213,8 +213,7 @@ def _read_path(written: object, info: ValidationInfo) -> Path:
         return written
     if not isinstance(written, str):
         raise ValueError(f"{kind_of(written)} stands here; write a path")
-    folder, text = folder_of(info), _text(written)
-    return Path(folder, text) if isinstance(folder, Path) else Path(text)
+    return located(_text(written), folder_of(info))
 
 
 def _read_admin(written: object, info: ValidationInfo) -> Address | UnixPath | None:

@@ -114,12 +114,8 @@ def test_in_single_bytes_the_proxy_reads_each_byte_on_its_own(
 # ---- requests
 
 
-@each(valid=True, response=False)
-def test_a_valid_request_reaches_the_origin_as_expected(
-    case: Case, dial: Dial, origin: ScriptedOrigin, say: Say
-) -> None:
-    client = dial()
-    say(client, case.octets)
+def served_as_expected(case: Case, client: Client, origin: ScriptedOrigin) -> None:
+    """The origin sees what it should of each request of a case, and the client its answers."""
     for expected in case.upstream_sees:
         call, request, _ = heard(origin)
         assert request.like(expected) == expected
@@ -128,6 +124,15 @@ def test_a_valid_request_reaches_the_origin_as_expected(
         assert next_whole(client, bodiless=method == b"HEAD").lines[0] == b"HTTP/1.1 200 OK"
     if case.answer:
         assert next_whole(client).lines[0].split(b" ")[1] == case.answer.encode()
+
+
+@each(valid=True, response=False)
+def test_a_valid_request_reaches_the_origin_as_expected(
+    case: Case, dial: Dial, origin: ScriptedOrigin, say: Say
+) -> None:
+    client = dial()
+    say(client, case.octets)
+    served_as_expected(case, client, origin)
     if case.client_closed:
         ended_well(client)
         client = dial()
@@ -174,6 +179,19 @@ def said(case: Case, call: Call, say: Say) -> None:
             call.half_close()
 
 
+def looks_like_no_response(case: Case, client: Client, call: Call) -> None:
+    """The client sees an abort or a 502, and the origin the end of its connection."""
+    try:
+        answer = final(client)
+    except StreamEndedError:
+        assert case.answer == "aborted"
+        assert client.clean is False
+    else:
+        assert answer.lines[0] == b"HTTP/1.1 502 Bad Gateway"
+    assert call.ending().rest == b""
+    call.close()
+
+
 @each(valid=True, response=True)
 def test_a_valid_response_reaches_the_client_as_expected(
     case: Case, dial: Dial, origin: ScriptedOrigin, say: Say
@@ -201,15 +219,7 @@ def test_an_invalid_response_never_looks_like_one_to_the_client(
 ) -> None:
     client, call = asked(case, dial, origin)
     said(case, call, say)
-    try:
-        answer = final(client)
-    except StreamEndedError:
-        assert case.answer == "aborted"
-        assert client.clean is False
-    else:
-        assert answer.lines[0] == b"HTTP/1.1 502 Bad Gateway"
-    assert call.ending().rest == b""
-    call.close()
+    looks_like_no_response(case, client, call)
     serves_the_next(dial(), origin)
 
 
