@@ -21,7 +21,7 @@ from tests.authority import Authority
 from tests.http_client import exchange, get
 from tests.origins import Listener
 from tests.programs import Hopward, Program, accepts, free_port, requires, wait_for
-from tests.tls_client import TLSAlertError, TLSClient
+from tests.tls_client import PlainClient, TLSAlertError, TLSClient
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 DASHBOARD: dict[str, Any] = json.loads(
@@ -72,13 +72,16 @@ class Watched:
         return TLSClient(self._proxy.https, host, cafile=self._authority.pem)
 
     def is_used(self) -> None:
-        """A good answer, one of a dead origin, a handshake that fails, and a reload."""
+        """A good answer, one of a dead origin, two connections that fail, and a reload."""
         self._used = time.monotonic()
         for host in (HOST, SHUT):
             with self.dial(host) as client:
                 exchange(client, get(b"/", host))
         with suppress(TLSAlertError), self.dial("unknown.example.com"):
             pass
+        with suppress(ConnectionResetError), PlainClient(self._proxy.https) as proxy:
+            proxy.send(b"PROXY nothing\r\n")
+            proxy.recv_all()
         self._proxy.process.send_signal(signal.SIGHUP)
 
     def ask(self, path: str) -> dict[str, Any]:
@@ -134,6 +137,7 @@ def watched(
             workers=2,
             store=str(folder / "store"),
             acme=acme,
+            trusted_proxies=["127.0.0.1"],
         )
         proxy = running.enter_context(Hopward(folder / "hopward", config))
         running.enter_context(_prometheus(folder / "prometheus", port, admin))
