@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
 
 from cryptography import x509
 from OpenSSL import SSL
 
-from acme_client import Store
+from acme_client import State, Store
 from acme_client.names import file_stem
 
 from .config import CertificateFiles, Config
@@ -23,6 +25,14 @@ from .tls import ACME, site_context
 
 # What comes of bytes that are no certificate, no key, or do not belong together.
 _UNUSABLE = (ValueError, TypeError, SSL.Error)
+
+
+class _Remembered(NamedTuple):
+    """What was read of a host, and what its file was then."""
+
+    file: Path
+    seen: object
+    state: State
 
 
 class Certificates:
@@ -51,6 +61,7 @@ class Certificates:
         self._files_seen: dict[Site, object] = {}
         self._contexts: dict[Site, SSL.Context] = {}
         self._leaves: dict[Site, x509.Certificate] = {}
+        self._states: dict[str, _Remembered] = {}
         for site in table.sites.values():
             if former is None or not self._take_over(site, former):
                 self._load(site)
@@ -82,7 +93,17 @@ class Certificates:
         """Whether the certificate of each host that has one automatically is in danger."""
         for site in self._table.sites.values():
             if site.config.tls == "acme":
-                yield site.name, self._store.state(site.name).in_danger
+                yield site.name, self.state(site.name).in_danger
+
+    def state(self, host: str) -> State:
+        """What the issuer remembers of a host; its file is read when it has changed."""
+        known = self._states.get(host)
+        file = known.file if known else self._folder / f"{file_stem(host)}.json"
+        # Before it is read: what changes meanwhile is read again.
+        seen = identity(file)
+        if known is None or known.seen != seen:
+            known = self._states[host] = _Remembered(file, seen, self._store.state(host))
+        return known.state
 
     def troubles(self, now: datetime) -> list[str]:
         """What is wrong with the certificates, a line each; empty when all is well."""

@@ -10,6 +10,7 @@ import pytest
 from cryptography import x509
 from OpenSSL import SSL
 
+from acme_client import State, Store
 from proxy.certificates import Certificates
 from proxy.config import Config
 from proxy.errors import StartError
@@ -332,3 +333,15 @@ def test_what_came_while_memory_was_short_is_taken_with_the_next_look(
             found.look_again()
     found.look_again()
     assert names_in(found.context("a.example")) == ["a.example"]
+
+
+def test_what_an_issuer_remembers_is_read_when_it_has_changed_and_not_before(
+    tmp_path: Path,
+) -> None:
+    known, store = certificates(tmp_path, {"a.example": "acme"}), Store(tmp_path)
+    assert list(known.dangers()) == [("a.example", False)]
+    assert store.take_lock()
+    store.save_state("a.example", State(in_danger=True))
+    store.release_lock()
+    assert list(known.dangers()) == [("a.example", True)]
+    assert known.state("a.example") is known.state("a.example")

@@ -13,7 +13,7 @@ from acme_client.renewal import Validity, due
 from proxy.certificates import Certificates
 from proxy.config import Config
 from proxy.routing import Table
-from proxy.status.outlook import Outlook, Outlooks, outlook
+from proxy.status.outlook import Outlook, outlook, outlooks
 from tests.authority import LIFETIME, Authority
 
 HOST = "a.example.com"
@@ -93,15 +93,15 @@ def test_an_error_is_watched_and_an_alert_is_a_danger(leaf: x509.Certificate) ->
     assert levels == ["watch", "danger"]
 
 
-def test_what_the_issuer_remembers_is_read_again_when_it_has_changed(tmp_path: Path) -> None:
+def test_what_the_issuer_remembers_now_is_told(tmp_path: Path) -> None:
     config = Config.model_validate({"sites": {HOST: "http://127.0.0.1:1"}, "store": str(tmp_path)})
     table, store = Table(config.sites), Store(tmp_path)
-    outlooks = Outlooks(Certificates(config, table, {}), tmp_path)
+    certificates = Certificates(config, table, {})
     said = []
     assert store.take_lock()
     for error in (None, "first", "second"):
         if error:
             store.save_state(HOST, State(last_error=error))
-        said += [each.last_error for each in outlooks.all(table, datetime.now(UTC))]
+        said += [each.last_error for each in outlooks(certificates, table, datetime.now(UTC))]
     store.release_lock()
     assert said == [None, "first", "second"]

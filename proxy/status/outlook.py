@@ -6,13 +6,11 @@ own word.
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 from cryptography import x509
 
-from acme_client import State, Store
-from acme_client.names import file_stem
+from acme_client import State
 from acme_client.renewal import Validity, due
 
 from ..certificates import Certificates
@@ -45,33 +43,13 @@ class Outlook(NamedTuple):
     in_danger: bool
 
 
-class Outlooks:
-    """The outlook of each site's certificate; what an issuer remembers is read when it changes."""
-
-    def __init__(self, certificates: Certificates, folder: Path) -> None:
-        self._certificates = certificates
-        self._folder = folder
-        self._store = Store(folder)
-        self._states: dict[str, tuple[object, State]] = {}
-
-    def all(self, table: Table, now: datetime) -> Iterator[Outlook]:
-        """One for each site."""
-        leaves = dict(self._certificates.leaves())
-        for site in table.sites.values():
-            source = source_of(site)
-            state = self._state(site.name) if source == "acme" else State()
-            yield outlook(site.name, source, leaves.get(site.name), state, now)
-
-    def _state(self, host: str) -> State:
-        try:
-            found = (self._folder / f"{file_stem(host)}.json").stat()
-        except OSError:
-            return State()
-        identity = (found.st_mtime_ns, found.st_ino, found.st_size)
-        known = self._states.get(host)
-        if known is None or known[0] != identity:
-            known = self._states[host] = (identity, self._store.state(host))
-        return known[1]
+def outlooks(certificates: Certificates, table: Table, now: datetime) -> Iterator[Outlook]:
+    """That of each site's certificate."""
+    leaves = dict(certificates.leaves())
+    for site in table.sites.values():
+        source = source_of(site)
+        state = certificates.state(site.name) if source == "acme" else State()
+        yield outlook(site.name, source, leaves.get(site.name), state, now)
 
 
 def source_of(site: Site) -> Source:

@@ -34,7 +34,7 @@ from ..tally import Tallies
 from ..watch import Watch
 from .figures import Figures, Mark, Traffic
 from .latency import quantiles
-from .outlook import Outlook, Outlooks
+from .outlook import Outlook, outlooks
 from .readings import Reading, Readings
 
 Plain = dict[str, Any]
@@ -58,17 +58,14 @@ class Report:
         self._tallies = tallies
         self._watch = watch
         self._store = store
-        self._outlooks = Outlooks(certificates, store)
         self._readings = Readings()
 
     def document(self) -> Steps[Plain]:
         """How it is now."""
         now, monotonic = datetime.now(UTC), time.monotonic()
         figures = Figures((yield from self._tallies.reading()))
-        outlooks = self._outlooks.all(self._listener.table, now)
-        certificates = yield from gathered(
-            (plain_outlook(each, now) for each in outlooks), _AT_ONCE
-        )
+        found = outlooks(self._certificates, self._listener.table, now)
+        certificates = yield from gathered((plain_outlook(each, now) for each in found), _AT_ONCE)
         traffic = yield from self._traffic(figures, monotonic)
         troubles = self._certificates.troubles(now)
         return {
