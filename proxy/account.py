@@ -116,14 +116,14 @@ class Account:
         self._began = self._began or _now()
         self._before = self.sent
         self.asked = self.sender = self.exchange = None
-        self.request_id = self._listener.next_request_id()
+        self.request_id = next(self._listener.request_ids)
 
     def answer(self, error: ClientError | UpstreamError, *, close: bool) -> bytes:
         """The answer to the request that tells the client of an error; `close`: it is the last."""
         return error_answer(
             error,
             request_id=self.request_id,
-            date=self._listener.date,
+            date=self._listener.clock.date,
             close=close,
             bodiless=self.asked is not None and self.asked.method == b"HEAD",
             fields=self._strict_transport(),
@@ -132,7 +132,7 @@ class Account:
     def options_answer(self, *, close: bool) -> bytes:
         """The answer to OPTIONS that asks the proxy itself."""
         fields = self._strict_transport()
-        return options_answer(date=self._listener.date, close=close, fields=fields)
+        return options_answer(date=self._listener.clock.date, close=close, fields=fields)
 
     def _strict_transport(self) -> bytes:
         """What `hsts` adds to each answer of its site (RFC 6797 §7.1), never without TLS (§7.2):

@@ -116,7 +116,7 @@ def administering(
         def answer(content: Content) -> bytes:
             return content_answer(
                 content.body,
-                date=listener.date,
+                date=listener.clock.date,
                 close=close,
                 bodiless=request.method == b"HEAD",
                 status=content.status,

@@ -306,7 +306,7 @@ class Exchange:
             response,
             self._route.rules,
             self._listener.limits,
-            date=self._listener.date,
+            date=self._listener.clock.date,
             may_persist=self._body.done and not self._listener.draining,
         )
         piece = reply.head + reply.read(rest)

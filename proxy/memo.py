@@ -10,7 +10,7 @@ make anew (`python -m bench.exchange`).
 """
 
 import re
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from .config import Limits
 from .errors import UpstreamError
@@ -28,11 +28,12 @@ MOST = 8192
 _WORTHLESS = 50
 
 
-class Known(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
     """What a block of field lines becomes on the way to the origin, but for who sends it.
 
-    The request is `front`, what is said of the sender, `tail`; the first line up to the target
-    stands before it. `persist`: another request may follow.
+    The request is `front`, what is said of the sender up to the end of its last line, `tail`; the
+    first line up to the target stands before it. `persist`: another request may follow.
     """
 
     front: bytes
@@ -50,7 +51,8 @@ class Known(NamedTuple):
         )
 
 
-class Answer(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
     """What a response's head becomes on the way to the client; `length` is its body's in bytes."""
 
     head: bytes
@@ -70,17 +72,22 @@ class Memo:
     def __init__(self, rules: FieldRules) -> None:
         self._rules = rules
         self._requests: dict[bytes, Known] = {}
-        self._responses: dict[tuple[bytes, bool], Answer] = {}
+        # Whether the client's connection persists makes another answer of the same head.
+        self._responses: dict[bool, dict[bytes, Answer]] = {True: {}, False: {}}
         self._once: set[bytes] = set()
         self._misses = 0
         self._date = b""
 
-    def request(self, data: bytes) -> tuple[bytes, Known] | None:
-        """(target, what its fields become), if `data` is one whole request that is known."""
-        line_end = data.find(b"\n") + 1
-        match = _LINE.fullmatch(data, 0, line_end)
-        known = self._requests.get(data[line_end:])
-        return None if match is None or known is None else (match[1], known)
+    def request(self, data: bytes, date: bytes) -> tuple[bytes, Known] | None:
+        """(target, what its fields become), if `data` is one whole request that is known.
+
+        None as well where none of the origin's answers of this second is.
+        """
+        line = _LINE.match(data)
+        if line is None or (self._misses >= _WORTHLESS and date is self._date):
+            return None
+        known = self._requests.get(data[line.end() :])
+        return None if known is None else (line[1], known)
 
     def learn_request(self, head: bytes, request: RequestHead) -> bool:
         """Remember a request that passed the gate for this route; whether that could be done."""
@@ -100,7 +107,7 @@ class Memo:
         )
         self._requests[block] = Known(
             b" HTTP/1.1\r\nHost: %b\r\n%b" % (request.host, before),
-            behind + b"\r\n",
+            b"\r\n%b\r\n" % behind,
             request.host,
             request.host_name,
             fields,
@@ -114,22 +121,18 @@ class Memo:
         if date is not self._date:
             self._forget(date)
         body = data.find(b"\r\n\r\n") + 4
-        found = self._responses.get((data[:body], persist))
+        found = self._responses[persist].get(data[:body])
         if found is None or len(data) != body + found.length:
             self._misses += 1
             return None
         self._misses = 0
         return body, found
 
-    def worthwhile(self, date: bytes) -> bool:
-        """Whether the origin's answers of this second are ever known."""
-        return self._misses < _WORTHLESS or date is not self._date
-
     def learn_answer(self, data: bytes, request: RequestHead, limits: Limits, date: bytes) -> None:
         """Remember the head of a response that came in one piece."""
         head = data[: data.find(b"\r\n\r\n") + 4]
         longest = min(SHORT_BYTES, limits.response_head)
-        if not 4 < len(head) <= longest or len(self._responses) >= REMEMBERED:
+        if not 4 < len(head) <= longest or sum(map(len, self._responses.values())) >= REMEMBERED:
             return
         if head not in self._once:
             self._once.add(head)
@@ -144,7 +147,7 @@ class Memo:
         if persistent(response.version, response.fields):
             reply = Reply(request, response, self._rules, limits, date=date, may_persist=True)
             answer = Answer(reply.head, response.status, length)
-            self._responses[head, reply.persist] = answer
+            self._responses[reply.persist][head] = answer
 
     def forget_requests(self) -> None:
         """Begin anew."""
@@ -153,7 +156,7 @@ class Memo:
     def _forget(self, date: bytes) -> None:
         self._date = date
         self._misses = 0
-        self._responses.clear()
+        self._responses = {True: {}, False: {}}
         self._once.clear()
 
 

@@ -45,7 +45,7 @@ class Pool:
         self.leased = 0
         self.turn = 0
         self._idle: dict[Upstream, None] = {}
-        self._held = 0
+        self._dialed = 0
         self._time = asyncio.get_running_loop().time
         self._dialer = Dialer(origin, connect_timeout)
         self._told = told
@@ -70,7 +70,7 @@ class Pool:
             if not gone and _owes_nothing(upstream, repeatable=repeatable):
                 del idle[upstream]
                 self.leased += 1
-                self._hold(upstream)
+                upstream.leased = True
                 return upstream
             self.lost(upstream)
             upstream.transport.abort()
@@ -82,6 +82,7 @@ class Pool:
         `ends`: those of the client's connection for which it is (`Dialer.dial`).
         """
         self.leased += 1
+        self._dialed += 1
         try:
             upstream = await self._dialer.dial(lambda: Upstream(self), ends)
         except BaseException as error:
@@ -89,7 +90,9 @@ class Pool:
             if isinstance(error, UpstreamError):
                 self.failed(error.reason, unreachable=True)
             raise
-        self._hold(upstream)
+        finally:
+            self._dialed -= 1
+        upstream.leased = True
         self._connected()
         return upstream
 
@@ -113,7 +116,9 @@ class Pool:
         if self.origin.proxy_protocol is not None:
             upstream.close()
             return
-        self.forget(upstream)
+        if upstream.leased:
+            upstream.leased = False
+            self.leased -= 1
         upstream.idle_since = self._time()
         self._idle[upstream] = None
 
@@ -122,7 +127,6 @@ class Pool:
         self._idle.pop(upstream, None)
         if upstream.leased:
             upstream.leased = False
-            self._held -= 1
             self.leased -= 1
 
     def lost(self, upstream: Upstream) -> None:
@@ -147,7 +151,7 @@ class Pool:
     @property
     def connections(self) -> int:
         """How many are open: leased, kept, or about to be closed."""
-        return self._held + len(self._idle)
+        return self.leased - self._dialed + len(self._idle)
 
     def close(self) -> None:
         """Close every kept connection."""
@@ -155,10 +159,6 @@ class Pool:
             self._trial.cancel()
         for upstream in list(self._idle):
             upstream.close()
-
-    def _hold(self, upstream: Upstream) -> None:
-        upstream.leased = True
-        self._held += 1
 
     def _connected(self) -> None:
         if self.standing.marked and self.standing.connected(_now()):

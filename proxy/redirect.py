@@ -17,7 +17,7 @@ def redirecting(
     """Answer as port 80 does; `http_token` gives what an authority may ask (RFC 8555 §8.3)."""
 
     def respond(request: RequestHead, close: bool) -> bytes:
-        head_only, date = request.method == b"HEAD", listener.date
+        head_only, date = request.method == b"HEAD", listener.clock.date
         if request.method in (b"CONNECT", b"TRACE"):
             raise ClientError(405, "this method is not served")
         if request.target.startswith(_CHALLENGES):

@@ -33,9 +33,9 @@ async def under_way() -> tuple[Slow, Wire]:
     listener.memos.learn(scene.route, GET, request)
     memo = listener.memos.of(scene.route)
     assert memo is not None
-    memo.answer(OK, listener.date, persist=True)
+    memo.answer(OK, listener.clock.date, persist=True)
     for _ in range(2):
-        memo.learn_answer(OK, request, listener.limits, listener.date)
+        memo.learn_answer(OK, request, listener.limits, listener.clock.date)
     client = Slow()
     account = Account(listener, "192.0.2.1")
     client.lane = FastLane(listener, client, account, site, "192.0.2.1")

@@ -72,7 +72,7 @@ async def test_without_a_limit_there_is_always_room() -> None:
 @on_stage
 async def test_no_two_requests_have_one_id_in_this_worker_or_another() -> None:
     one, other = opened(), opened()
-    ids = [listener.next_request_id() for listener in (one, other) for _ in range(100)]
+    ids = [next(listener.request_ids) for listener in (one, other) for _ in range(100)]
     assert len(set(ids)) == 200
 
 

@@ -52,7 +52,7 @@ def taught(answer: bytes = ANSWER, date: bytes = NOW) -> Memo:
 
 
 def test_a_request_with_the_same_fields_is_known_whatever_its_target() -> None:
-    found = learned().request(OTHER)
+    found = learned().request(OTHER, NOW)
     assert found is not None
     target, known = found
     assert target == b"/announce?info_hash=%FF"
@@ -64,11 +64,11 @@ def test_what_it_becomes_is_what_it_became_the_first_time() -> None:
     memo = Memo(route.rules)
     request = read_request(HEAD)
     memo.learn_request(HEAD, request)
-    found = memo.request(HEAD)
+    found = memo.request(HEAD, NOW)
     assert found is not None
     target, known = found
     sender = Sender("192.0.2.1", b"7f", trusted=False)
-    said = b"X-Forwarded-For: 192.0.2.1\r\nX-Request-ID: 7f\r\n"
+    said = b"X-Forwarded-For: 192.0.2.1\r\nX-Request-ID: 7f"
     assert b"GET " + target + known.front + said + known.tail == (
         request_line(request, request.host) + request_after_host(request, route.rules, sender, ())
     )
@@ -93,7 +93,7 @@ def test_what_it_becomes_is_what_it_became_the_first_time() -> None:
     ],
 )
 def test_what_differs_in_anything_but_its_target_is_not_known(data: bytes) -> None:
-    assert learned().request(data) is None
+    assert learned().request(data, NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_what_needs_more_than_its_fields_to_be_known_is_not_remembered(head: byt
 @given(target=some.binary(max_size=40))
 def test_no_target_is_known_that_the_gate_would_refuse(target: bytes) -> None:
     data = HEAD.replace(b"/announce?info_hash=%00", target)
-    found = learned().request(data)
+    found = learned().request(data, NOW)
     if found is not None:
         assert read_request(data).target == found[0]
 
@@ -145,8 +145,8 @@ def test_a_full_memory_begins_anew() -> None:
     assert all(memos.learn(route, head, read_request(head)) for head in heads)
     memo = memos.of(route)
     assert memo is not None
-    assert memo.request(heads[0]) is None
-    assert memo.request(heads[-1]) is not None
+    assert memo.request(heads[0], NOW) is None
+    assert memo.request(heads[-1], NOW) is not None
 
 
 # Answers.
@@ -233,5 +233,5 @@ def test_an_origin_whose_answers_never_come_twice_is_not_looked_up_for_long() ->
     memo = learned()
     for number in range(100):
         memo.answer(ANSWER.replace(b"X: y", b"X: %d" % number), NOW, persist=True)
-    assert not memo.worthwhile(NOW)
-    assert memo.worthwhile(LATER)
+    assert memo.request(HEAD, NOW) is None
+    assert memo.request(HEAD, LATER) is not None

@@ -13,7 +13,7 @@ from tests.wire.corpus import ASKED
 from tests.wire.rooms import BOUNDS, DATE, RULES, SENDER, Requests, Response
 
 LEAVING = ASKED.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
-_SAID = b"X-Forwarded-For: %b\r\nX-Request-ID: %b\r\n" % (
+_SAID = b"X-Forwarded-For: %b\r\nX-Request-ID: %b" % (
     SENDER.address.encode("ascii"),
     SENDER.request_id,
 )
@@ -28,7 +28,7 @@ def remembered_request(octets: bytes, learned: bytes) -> bytes | None:
     except ClientError:
         return None
     # The limit is the fast lane's to keep: what is remembered are fields, not a head.
-    found = memo.request(octets) if len(octets) <= BOUNDS.request_head else None
+    found = memo.request(octets, DATE) if len(octets) <= BOUNDS.request_head else None
     if found is None:
         return None
     target, known = found
