@@ -15,7 +15,7 @@ from .engine import ROOM, HandshakeError, Plain
 from .errors import ClientError, UpstreamError
 from .exchange import Exchange
 from .fast_lane import FastLane
-from .head import AT_ONCE, HeadBuffer, unreadable
+from .head import HeadBuffer, unreadable
 from .listener import LINGER_SECONDS, Listener
 from .proxy_protocol import Endpoints
 from .reception import Reception
@@ -29,10 +29,11 @@ from .upstream import Upstream
 AHEAD = 64 * 1024
 
 
-# How far a connection is. LINGERING: answered for the last time, what still comes is thrown away
-# until the client is done. CLOSING: everything is said, it ends when the write buffer is empty.
+# How far a connection is. QUEUED: what was sent ahead waits for its turn. LINGERING: answered
+# for the last time, what still comes is thrown away until the client is done. CLOSING: everything
+# is said, it ends when the write buffer is empty.
 # (A member of an Enum would take 0.1 µs to look up in Python 3.11.)
-_HANDSHAKE, _OPEN, _LINGERING, _CLOSING = range(4)
+_HANDSHAKE, _OPEN, _QUEUED, _LINGERING, _CLOSING = range(5)
 
 
 class Downstream(asyncio.BufferedProtocol):
@@ -74,7 +75,7 @@ class Downstream(asyncio.BufferedProtocol):
         return ROOM
 
     def buffer_updated(self, nbytes: int) -> None:
-        if self._state == _HANDSHAKE and self._listener.turnstile.holds(self, nbytes):
+        if self._state == _HANDSHAKE and self._listener.newcomers.holds(self, nbytes):
             return
         try:
             plain = self._layer.receive_room(nbytes)
@@ -125,8 +126,11 @@ class Downstream(asyncio.BufferedProtocol):
             self._wait(self._listener.first_request_within)
         elif self._holder is not None:
             self._holder.expired()
+        elif self._state == _OPEN and self._heads.data:
+            self._account.begin()
+            self._answer(ClientError(408, "the request head did not come in time"), persist=False)
         elif self._state == _OPEN:
-            self._request_expired()
+            self.close()
         elif self._state == _LINGERING:
             self._close_transport()
         elif self._state == _CLOSING and self._unsent != self.unsent():
@@ -176,9 +180,10 @@ class Downstream(asyncio.BufferedProtocol):
             self.transport.pause_reading()
 
     def release(self) -> None:
-        if self._held and not self.transport.is_closing():
-            self._held = False
-            self.transport.resume_reading()
+        if self._held and len(self._heads.data) <= max(AHEAD, self._heads.limit):
+            self._held = self.transport.is_closing()
+            if not self._held:
+                self.transport.resume_reading()
 
     def wait_until(self, deadline: float | None) -> None:
         self.deadline = math.inf if deadline is None else deadline
@@ -259,7 +264,7 @@ class Downstream(asyncio.BufferedProtocol):
         if holder is None:
             if self._state == _OPEN and self._writable:
                 self._next_request(bytes(data))
-            elif self._state == _OPEN:
+            elif self._state == _OPEN or self._state == _QUEUED:
                 self._wait_for_turn(data)
         elif isinstance(holder, Tunnel):
             self._account.received += len(data)
@@ -284,7 +289,7 @@ class Downstream(asyncio.BufferedProtocol):
     def _wait_for_turn(self, data: Plain) -> None:
         """Keep what came ahead; a client that sends too much of it is read no further."""
         self._heads.data += data
-        if len(self._heads.data) > AHEAD:
+        if len(self._heads.data) > AHEAD and self._state != _LINGERING:
             self.hold()
 
     def _await_request(self) -> None:
@@ -294,46 +299,41 @@ class Downstream(asyncio.BufferedProtocol):
         self._wait(self._listener.timeouts.keepalive)
         if self._held:
             self.release()
-        if self._heads.data:
+        if not self._heads.data or not self._writable:
+            return
+        if self._listener.ahead.passes():
             self._next_request(b"")
+        else:
+            self._state, self.deadline = _QUEUED, math.inf
+            self._listener.ahead.wait(self._turn_has_come)
+
+    def _turn_has_come(self) -> None:
+        if self._state == _QUEUED:
+            self._state = _OPEN
+            self._await_request()
 
     def _next_request(self, data: bytes) -> None:
-        """Begin requests until one is under way or its head is not all there yet."""
-        lane, left = self._reception.lane, AT_ONCE
+        """Begin a request, unless its head is not all there yet."""
+        lane = self._reception.lane
         if lane is not None and not self._heads.data and data:
             self._holder = lane
             if lane.begin(data):
                 return
             self._holder = None
-        while self._holder is None and self._state == _OPEN and self._writable:
-            if not left:
-                self.hold()
-                self._loop.call_soon(self._await_request)
-                return
-            left -= 1
-            head = self._take_head(data)
-            if head is None:
-                if self._heads.data and self._account.head_begun():
-                    self._wait(self._listener.timeouts.request_head)
-                return
-            data = b""
-            rest, self._heads.data = self._heads.data, b""
-            self._begin(head, rest)
-
-    def _request_expired(self) -> None:
-        if self._heads.data:
-            self._account.begin()
-            self._answer(ClientError(408, "the request head did not come in time"), persist=False)
-        else:
-            self.close()
-
-    def _take_head(self, data: bytes) -> bytes | None:
         try:
-            return self._heads.take(data)
+            head = self._heads.take(data)
         except ValueError as error:
             self._account.begin()
             self._answer(unreadable(error), persist=False)
-            return None
+            return
+        if head is None:
+            if self._heads.data and self._account.head_begun():
+                self._wait(self._listener.timeouts.request_head)
+            return
+        rest, self._heads.data = self._heads.data, b""
+        self._begin(head, rest)
+        if self._heads.data and self._holder is None and self._state == _OPEN:
+            self._await_request()
 
     def _begin(self, head: bytes, rest: bytes) -> None:
         """Start the exchange for one head, or answer it here."""
@@ -350,7 +350,7 @@ class Downstream(asyncio.BufferedProtocol):
                 self._go_on(persist=reception.persist)
             else:
                 self._holder, question = received
-                self._heads.data = self._holder.begin(rest, question)
+                self._wait_for_turn(self._holder.begin(rest, question))
         except ClientError as error:
             self._holder, self._heads.data = None, rest
             self._answer(error, persist=reception.persist)

@@ -128,11 +128,6 @@ class ResponseHead(NamedTuple):
     framing: Framing
 
 
-# How many requests of one connection may be answered before the others have their turn: a read full
-# of them took 0.7 s of everybody's time.
-AT_ONCE = 16
-
-
 class HeadBuffer:
     """Gathers bytes until a whole head stands there, each byte looked at once.
 

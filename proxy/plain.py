@@ -13,7 +13,7 @@ from .admission import Peer
 from .answers import status_of
 from .errors import ClientError
 from .fields import persistent
-from .head import AT_ONCE, HeadBuffer, RequestHead, read_request, unreadable
+from .head import HeadBuffer, RequestHead, read_request, unreadable
 from .listener import LINGER_SECONDS, Listener
 from .proxy_protocol import Endpoints
 from .sockets import unacknowledged
@@ -49,7 +49,7 @@ class PlainConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._heads = HeadBuffer(listener.limits.request_head, skip_blank=True)
         self._ended = False
-        self._full = False
+        self._full = self._queued = False
         # An answer is made in steps; whether it is the last one.
         self._making = False
         self._last = False
@@ -70,21 +70,19 @@ class PlainConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         try:
-            for _ in range(AT_ONCE):
-                idle = not self._ended and not self._making
-                head = self._heads.take(data) if idle else None
-                if head is None:
-                    return
-                data = b""
-                self._account.begin()
-                self._answer(read_request(head))
+            idle = not self._ended and not self._making
+            head = self._heads.take(data) if idle else None
+            if head is None:
+                return
+            self._account.begin()
+            self._answer(read_request(head))
         except ClientError as error:
             self._refuse(error)
         except ValueError as error:
             self._refuse(unreadable(error))
         else:
-            self.transport.pause_reading()
-            self._loop.call_soon(self._go_on)
+            if self._heads.data:
+                self._go_on()
 
     def pause_writing(self) -> None:
         self._full = True
@@ -95,10 +93,20 @@ class PlainConnection(asyncio.Protocol):
         self._go_on()
 
     def _go_on(self) -> None:
-        """Others have had their turn, or the client has taken what was said."""
-        if not self._full and not self._making and not self.transport.is_closing():
+        """Answer what was sent ahead, once it is its turn and the client takes what is said."""
+        if self._full or self._making or self._queued or self.transport.is_closing():
+            return
+        if self._heads.data and not self._listener.ahead.passes():
+            self._queued = True
+            self.transport.pause_reading()
+            self._listener.ahead.wait(self._turn_has_come)
+        else:
             self.transport.resume_reading()
             self.data_received(b"")
+
+    def _turn_has_come(self) -> None:
+        self._queued = False
+        self._go_on()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._listener.parted(self)

@@ -1,15 +1,22 @@
-"""How many handshakes one turn of the loop makes.
+"""How much of one kind a turn of the loop does: handshakes, or requests that were sent ahead.
 
-Law: who is known does not wait for those who are to be. A handshake takes as long as 30 requests,
-so a thousand hellos that come at once would keep each request waiting for a third of a second.
+Law: who asks once it has heard the answer waits neither for newcomers nor for those who do not
+listen. A handshake takes as long as 30 requests, so a thousand hellos that come at once would keep
+each request waiting for a third of a second; and of a hundred clients that send ahead each would
+have a request under way all the time.
 """
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 # 2 ms of a turn, at 0.3 ms each.
-AT_ONCE = 8
+HANDSHAKES = 8
+# Half a millisecond, with their answers. With 8 a hundred clients that send ahead get an eighth
+# more answers, and one that does not waits half as long again (docs/reliability.md).
+REQUESTS = 4
 
 
 class Newcomer(Protocol):
@@ -31,37 +38,53 @@ class Newcomer(Protocol):
 
 
 class Turnstile:
-    """Lets AT_ONCE pieces of handshakes pass in one turn; the others wait, in their order."""
+    """Lets `at_once` pass in one turn of the loop; the others wait, in their order."""
 
-    __slots__ = ("_left", "_loop", "_waiting")
+    __slots__ = ("_at_once", "_left", "_loop", "_waiting")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, at_once: int) -> None:
         self._loop = loop
         # A turn is only told from the next one when it has come to this: to be told of each would
         # cost every handshake a microsecond. Where nothing is left, the next turn is on its way.
-        self._left = AT_ONCE
-        self._waiting: deque[tuple[Newcomer, bytes]] = deque()
+        self._at_once = self._left = at_once
+        self._waiting: deque[Callable[[], None]] = deque()
+
+    def passes(self) -> bool:
+        """Whether one more may pass in this turn; who may not is to `wait`."""
+        if not self._left:
+            return False
+        self._left -= 1
+        if not self._left:
+            self._loop.call_soon(self._turn)
+        return True
+
+    def wait(self, go_on: Callable[[], None]) -> None:
+        """Have this called when there is room; unless it is not needed any more, it `passes` then.
+
+        For those who did not pass.
+        """
+        self._waiting.append(go_on)
 
     def holds(self, newcomer: Newcomer, size: int) -> bool:
         """Whether this has to wait: then the newcomer is read no further, and gets it again."""
-        if self._left:
-            self._left -= 1
-            if not self._left:
-                self._loop.call_soon(self._turn)
+        if self.passes():
             return False
         newcomer.hold()
-        self._waiting.append((newcomer, bytes(newcomer.get_buffer(size)[:size])))
+        self.wait(partial(_again, newcomer, bytes(newcomer.get_buffer(size)[:size])))
         return True
 
     def _turn(self) -> None:
-        self._left = AT_ONCE
+        self._left = self._at_once
         try:
             while self._left and self._waiting:
-                newcomer, data = self._waiting.popleft()
-                if not newcomer.transport.is_closing():
-                    newcomer.release()
-                    newcomer.get_buffer(len(data))[: len(data)] = data
-                    newcomer.buffer_updated(len(data))
+                self._waiting.popleft()()
         finally:
             if self._left and self._waiting:
                 self._loop.call_soon(self._turn)
+
+
+def _again(newcomer: Newcomer, data: bytes) -> None:
+    if not newcomer.transport.is_closing():
+        newcomer.release()
+        newcomer.get_buffer(len(data))[: len(data)] = data
+        newcomer.buffer_updated(len(data))

@@ -6,10 +6,11 @@ The same in the size of a real attack, with its figures: docs/reliability.md.
 from __future__ import annotations
 
 import os
+import select
 import socket
 import struct
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import pytest
@@ -239,6 +240,45 @@ def test_a_hundred_thousand_tiny_frames_leave_memory_alone(
             echoed += client.recv()
         assert bytes(echoed) == frames
         assert proxy.memory() - before < 8 * MIB
+
+
+# As much as one record holds, and OpenSSL takes at a time.
+AHEAD = get(b"/", HOST, b"X: " + b"x" * 15_000)
+
+
+def test_requests_sent_ahead_without_end_take_no_memory(
+    proxy: Hopward, authority: Authority
+) -> None:
+    """Each answer let in another read of the flood, and all of that was copied for each request."""
+    with connect(proxy, authority) as client:
+        before = proxy.memory()
+        answered = 0
+        client.socket.setblocking(False)
+        while answered < 500:
+            with suppress(SSL.WantReadError, SSL.WantWriteError):
+                while True:
+                    client.tls.send(AHEAD)
+            with suppress(SSL.WantReadError, SSL.WantWriteError):
+                while True:
+                    answered += client.tls.recv(65536).count(b"\r\n\r\nok")
+            select.select([client.socket], [], [], 1)
+        assert served(proxy, authority)
+        assert proxy.memory() - before < 8 * MIB
+        client.vanish()
+
+
+def test_many_that_send_ahead_keep_nobody_waiting(
+    proxy: Hopward, authority: Authority, connections: ExitStack
+) -> None:
+    senders = [connections.enter_context(connect(proxy, authority)) for _ in range(MANY // 3)]
+    for sender in senders:
+        sender.send(get(b"/", HOST) * 100)
+    for _ in range(10):
+        assert served(proxy, authority)
+    for sender in senders:
+        answers = 0
+        while answers < 100:
+            answers += sender.recv().count(b"\r\n\r\nok")
 
 
 CHUNKED = b"POST /sink HTTP/1.1\r\nHost: app.example.com\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -1,0 +1,190 @@
+"""Clients that send ahead wait for one another, and nobody waits for them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+from proxy.config import Config
+from proxy.downstream import AHEAD, Downstream
+from proxy.engine import ROOM, Session
+from proxy.listener import Listener
+from proxy.routing import Table
+from proxy.tls import Base, RecordLayer
+from proxy.turnstile import REQUESTS
+from tests.playbook import Wire, on_stage, settled, stage
+from tests.scene import GET, OK
+
+
+class Unsealed:
+    """A record layer without cryptography, whose handshake is one byte."""
+
+    established = ended = challenged = False
+    server_name = "a"
+    session = Session("", "", resumed=False)
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self.send = self.send_last = transport.write
+
+    def receive_room(self, size: int) -> bytes:
+        said = bytes(ROOM[:size])
+        plain, self.established = said[not self.established :], True
+        return plain
+
+    def flush(self) -> None: ...
+    def finish(self) -> None: ...
+
+
+class Unsealing(Listener):
+    """A listener whose clients come without TLS."""
+
+    def record_layer(self, transport: asyncio.Transport) -> RecordLayer:
+        return cast(RecordLayer, Unsealed(transport))
+
+
+class Room:
+    """The clients of one worker; its origin answers when a test says so."""
+
+    def __init__(self, **config: object) -> None:
+        read = Config.model_validate({"sites": {"a": "http://127.0.0.1:1"}, **config})
+        self.listener = Unsealing(read, Table(read.sites), Base(), workers=1)
+
+    def client(self) -> Wire:
+        wire = Wire(Downstream(self.listener))
+        protocol(wire).connection_made(wire)
+        say(wire, b"\x00")
+        return wire
+
+    async def senders_ahead(self, count: int) -> list[Wire]:
+        """Clients with one request under way each, and two more behind it."""
+        clients = [self.client() for _ in range(count)]
+        for client in clients:
+            say(client, GET * 3)
+        await settled()
+        assert asked() == count
+        return clients
+
+
+def protocol(wire: Wire) -> Downstream:
+    assert isinstance(wire.protocol, Downstream)
+    return wire.protocol
+
+
+def say(client: Wire, octets: bytes) -> None:
+    ROOM[: len(octets)] = octets
+    protocol(client).buffer_updated(len(octets))
+
+
+def asked() -> int:
+    """How many requests have reached the origin since this was last asked."""
+    return sum(wire.take().count(b"GET ") for wire in stage().opened)
+
+
+def answer(wires: list[Wire]) -> None:
+    """The origin answers on all these connections, within one turn of the loop."""
+    for wire in wires:
+        wire.says(OK)
+
+
+async def turn() -> None:
+    await asyncio.sleep(0)
+
+
+@on_stage
+async def test_of_those_who_have_sent_ahead_so_many_begin_in_one_turn() -> None:
+    await Room().senders_ahead(3 * REQUESTS)
+    answer(list(stage().opened))
+    assert asked() == REQUESTS
+    await turn()
+    assert asked() == REQUESTS
+    await turn()
+    assert asked() == REQUESTS
+
+
+@on_stage
+async def test_who_asks_once_the_answer_has_come_waits_for_none_of_them() -> None:
+    room = Room()
+    polite = room.client()
+    say(polite, GET)
+    await settled()
+    assert asked() == 1
+    answer(stage().opened)
+    await room.senders_ahead(2 * REQUESTS)
+    answer(stage().opened[:-1])
+    assert asked() == REQUESTS
+    say(polite, GET)
+    assert asked() == 1
+
+
+@on_stage
+async def test_each_of_them_is_answered_in_the_end_and_in_order() -> None:
+    clients = await Room().senders_ahead(2 * REQUESTS)
+    for _ in range(3):
+        answer(list(stage().opened))
+        await settled()
+    assert [client.take().count(b"\r\n\r\nok") for client in clients] == [3] * len(clients)
+    assert asked() == 2 * len(clients)
+
+
+@on_stage
+async def test_what_comes_while_a_request_waits_waits_behind_it() -> None:
+    clients = await Room().senders_ahead(REQUESTS + 1)
+    answer(list(stage().opened))
+    asked()
+    say(clients[-1], GET.replace(b"/x", b"/last"))
+    assert not asked()
+    for _ in range(3):
+        await settled()
+        said = b"".join(bytes(wire.written) for wire in stage().opened)
+        answer([wire for wire in stage().opened if wire.take()])
+    assert b"GET /last" in said
+
+
+@on_stage
+async def test_who_leaves_while_waiting_takes_nobodys_turn_and_asks_nothing() -> None:
+    clients = await Room().senders_ahead(3 * REQUESTS)
+    answer(list(stage().opened))
+    assert asked() == REQUESTS
+    for client in clients[REQUESTS : 2 * REQUESTS]:
+        client.lost()
+    await turn()
+    assert asked() == REQUESTS
+    await settled()
+    assert asked() == 0
+
+
+@on_stage
+async def test_nobodys_patience_ends_while_a_request_waits_for_its_turn() -> None:
+    clients = await Room(timeouts={"keepalive": "1s"}).senders_ahead(2 * REQUESTS)
+    answer(list(stage().opened))
+    waiting = [client for client in clients if protocol(client).deadline > stage().now + 3600]
+    assert len(waiting) == REQUESTS
+
+
+@on_stage
+async def test_what_waits_when_the_worker_ends_is_answered_for_the_last_time() -> None:
+    room = Room()
+    clients = await room.senders_ahead(REQUESTS + 1)
+    answer(list(stage().opened))
+    drained = asyncio.ensure_future(room.listener.drain())
+    await settled()
+    clients[-1].take()
+    answer(list(stage().opened))
+    await settled()
+    assert b"Connection: close" in clients[-1].take()
+    for client in clients:
+        client.lost()
+    await drained
+
+
+@on_stage
+async def test_who_sends_ahead_is_read_no_further_until_less_is_left() -> None:
+    """However many answers have come meanwhile: each let in another read, without end."""
+    client = Room().client()
+    request = GET[:-4] + b"\r\nX: " + b"x" * 1000 + b"\r\n\r\n"
+    count = 2 * AHEAD // len(request)
+    say(client, request * count)
+    for left in range(count - 1, -1, -1):
+        await settled()
+        assert client.reading == (left * len(request) <= AHEAD)
+        answer(stage().opened)
