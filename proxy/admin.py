@@ -3,7 +3,6 @@
 Law: whoever reaches it may read and nothing else; no page of a stranger reads it through a browser.
 """
 
-import json
 import mmap
 import platform
 import socket
@@ -33,8 +32,8 @@ from .metrics import (
 from .plain import Respond
 from .status.page import PAGE, POLICY
 from .status.report import Report
-from .steps import Steps
-from .tally import Tallies
+from .steps import Steps, gathered
+from .tally import Series, Tallies
 from .watch import Watch
 
 _TEXT = b"text/plain; charset=utf-8"
@@ -53,6 +52,8 @@ _PAGE_FIELDS = (
     b"Referrer-Policy: no-referrer\r\n"
     b"Cross-Origin-Opener-Policy: same-origin\r\n"
 ) % POLICY.encode("ascii")
+# A millisecond.
+_ORIGINS_AT_ONCE = 200
 
 
 class Content(NamedTuple):
@@ -85,14 +86,14 @@ def administering(
         return Content(_TEXT, text.encode("utf-8"), 503 if troubles else 200)
 
     def metrics() -> Steps[Content]:
-        counted = with_origins((yield from tallies.reading()), watch.states())
-        figures = chain(counted, _of_certificates(certificates), _of_processes(tallies))
+        counted = yield from tallies.reading()
+        all_counted = yield from with_origins(counted, watch.states())
+        figures = chain(all_counted, _of_certificates(certificates), _of_processes(tallies))
         text = yield from exposition.text(figures)
         return Content(CONTENT_TYPE, text.encode("utf-8"))
 
     def status() -> Steps[Content]:
-        document = yield from report.document()
-        text = json.dumps(document, separators=(",", ":"), allow_nan=False)
+        text = yield from report.text()
         return Content(_JSON, text.encode("ascii"))
 
     places: dict[bytes, Callable[[], Content | Steps[Content]]] = {
@@ -139,15 +140,21 @@ def only_here(door: socket.socket) -> bool:
     return door.family != socket.AF_UNIX and loopback(door.getsockname()[0])
 
 
-def with_origins(counted: Iterable[Figure], states: Iterable[OriginState]) -> Iterator[Figure]:
+def with_origins(
+    counted: Iterable[Figure], states: Iterable[OriginState]
+) -> Steps[Iterator[Figure]]:
     """What was counted, and how the origins fare: of what two say, the worse.
 
     Old workers may still count for sites that a reload has taken out: these are left out.
     """
-    healthy = {
-        UPSTREAM_HEALTHY.series(state.site, str(state.origin)): int(state.healthy)
+    told = (
+        (UPSTREAM_HEALTHY.series(state.site, str(state.origin)), int(state.healthy))
         for state in states
-    }
+    )
+    return _worse(counted, dict((yield from gathered(told, _ORIGINS_AT_ONCE))))
+
+
+def _worse(counted: Iterable[Figure], healthy: dict[Series, int]) -> Iterator[Figure]:
     for series, values in counted:
         if series.key[0] == UPSTREAM_HEALTHY.name:
             if series in healthy:

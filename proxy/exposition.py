@@ -7,11 +7,11 @@ Most of what a scrape tells has not changed since the last one, so each label se
 a thousand sites are twenty thousand lines.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import accumulate
 
 from .metrics import METRICS, Metric
-from .steps import Steps, gathered
+from .steps import Steps
 from .tally import Key, Kind, Series
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
@@ -31,8 +31,15 @@ class Exposition:
     def text(self, figures: Iterable[Figure]) -> Steps[str]:
         """All `figures` whose metric is known here, in the order of METRICS."""
         blocks: dict[str, list[str]] = {metric.name: [] for metric in METRICS}
-        for name, told in (yield from gathered(self._all(figures), _FIGURES_AT_ONCE)):
-            blocks[name].append(told)
+        for number, (series, values) in enumerate(figures, 1):
+            block = blocks.get(series.key[0])
+            if block is not None:
+                told = self._told.get(series.key)
+                if told is None or told[0] != values:
+                    told = self._tell(series, values)
+                block.append(told[1])
+            if not number % _FIGURES_AT_ONCE:
+                yield
         return "".join(
             [
                 line
@@ -41,15 +48,6 @@ class Exposition:
                 for line in (_heading(metric), *blocks[metric.name])
             ]
         )
-
-    def _all(self, figures: Iterable[Figure]) -> Iterator[tuple[str, str]]:
-        """The metric of each figure, and its lines."""
-        for series, values in figures:
-            if series.key[0] in _BY_NAME:
-                told = self._told.get(series.key)
-                if told is None or told[0] != values:
-                    told = self._tell(series, values)
-                yield series.key[0], told[1]
 
     def _tell(self, series: Series, values: list[int]) -> tuple[list[int], str]:
         metric = _BY_NAME[series.key[0]]

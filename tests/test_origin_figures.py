@@ -6,6 +6,7 @@ from proxy.admin import with_origins
 from proxy.config import Origin
 from proxy.health import OriginState
 from proxy.metrics import UPSTREAM_HEALTHY, WORKERS
+from proxy.steps import at_once
 
 A = Origin("http", "127.0.0.1", 1)
 GAUGE = UPSTREAM_HEALTHY.series("a.example.com", str(A))
@@ -14,7 +15,7 @@ OTHER = WORKERS.series("serving")
 
 def told(*counted: tuple[object, list[int]], healthy: bool) -> dict[object, list[int]]:
     state = OriginState("a.example.com", A, healthy, None, "")
-    return dict(with_origins(counted, [state]))  # type: ignore[arg-type]
+    return dict(at_once(with_origins(counted, [state])))  # type: ignore[arg-type]
 
 
 def test_an_origin_is_told_before_anybody_had_anything_to_do_with_it() -> None:

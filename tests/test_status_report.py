@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 from proxy.config import Origin
@@ -9,7 +10,8 @@ from proxy.health import OriginState
 from proxy.running import Record
 from proxy.status.figures import Mark, Traffic
 from proxy.status.outlook import Outlook
-from proxy.status.report import Comparison, plain_origins, plain_outlook, plain_reload
+from proxy.status.report import Comparison, json_text, plain_origin, plain_outlook, plain_reload
+from proxy.steps import at_once
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 ORIGIN = Origin("http", "o", 80)
@@ -42,15 +44,18 @@ def test_the_total_is_that_of_all_sites_and_of_none() -> None:
 
 def test_an_origin_nothing_speaks_against_is_healthy() -> None:
     state = OriginState("a", ORIGIN, True, None, "")
-    assert plain_origins(iter([state]), {}) == {
-        "a": [{"origin": "http://o", "healthy": True, "since": None, "reason": None}]
+    assert plain_origin(state, {}) == {
+        "origin": "http://o",
+        "healthy": True,
+        "since": None,
+        "reason": None,
     }
 
 
 def test_an_origin_that_another_worker_speaks_against_is_not() -> None:
     state = OriginState("a", ORIGIN, True, None, "")
     marks = {("a", "http://o"): Mark(NOON.timestamp(), "refused")}
-    [[origin]] = plain_origins(iter([state]), marks).values()
+    origin = plain_origin(state, marks)
     assert origin["healthy"] is False
     assert (origin["since"], origin["reason"]) == ("2026-06-01T12:00:00Z", "refused")
 
@@ -58,7 +63,7 @@ def test_an_origin_that_another_worker_speaks_against_is_not() -> None:
 def test_what_this_worker_found_itself_comes_before_what_others_say() -> None:
     state = OriginState("a", ORIGIN, False, NOON.timestamp(), "status 503")
     marks = {("a", "http://o"): Mark(0.0, "refused")}
-    [[origin]] = plain_origins(iter([state]), marks).values()
+    origin = plain_origin(state, marks)
     assert origin["reason"] == "status 503"
 
 
@@ -81,3 +86,9 @@ def test_a_reload_that_failed_says_why() -> None:
         "result": "failure",
         "error": "x.yml:1:1: no",
     }
+
+
+def test_the_document_is_the_same_text_in_however_many_steps_it_is_made() -> None:
+    document = {"a": None, "sites": [{"site": str(number)} for number in range(60)], "b": {"c": 1}}
+    assert at_once(json_text(document)) == json.dumps(document, separators=(",", ":"))
+    assert len(list(json_text(document))) == 2

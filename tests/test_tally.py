@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from proxy.steps import at_once
 from proxy.tally import SIZE, Kind, Series, Tallies, Tally
 from tests.programs import wait_for
 
@@ -284,3 +285,17 @@ def test_a_tally_may_stand_alone() -> None:
     tally = Tally.alone()
     tally.add(REQUESTS)
     assert tally.values[tally.place(Series(REQUESTS))] == 1
+
+
+def test_a_series_that_comes_while_figures_are_read_is_in_the_next_reading(
+    tallies: Tallies,
+) -> None:
+    tally = tallies.take()
+    for number in range(600):
+        tally.add(("many", str(number)))
+    steps = tallies.reading()
+    next(steps)
+    tally.add(("late",))
+    found = {series.key: values for series, values in at_once(steps)}
+    assert all(found["many", str(number)] == [1] for number in range(600))
+    assert counts(tallies)[("late",)] == [1]
