@@ -29,7 +29,7 @@ from .routing import Route, Table
 from .shortage import MemoryShortage
 from .tally import Tally
 from .tls import Base, RecordLayer
-from .turnstile import HANDSHAKES, REQUESTS, Turnstile
+from .turnstile import Turnstile
 
 # How long an answered client may go on sending a request nobody reads: a reset would take the
 # answer from it. nginx's lingering_timeout is 5 s; RFC 9112 §9.6.
@@ -86,7 +86,7 @@ class Listener:
     `workers`: among how many the limit of connections is shared. `tally`: where this worker counts.
     `access_log`: None where none is wanted. `findings`: those of the checks. `fair_share`:
     what one client may take of all workers. `log`: hears of a lack of descriptors or memory.
-    `newcomers`: how many handshakes one turn makes; `ahead`: how many requests sent ahead.
+    `newcomers`: whose handshakes pass in a turn; `ahead`: whose requests, of those sent ahead.
     `draining`: each answer is the last of its connection; `ending`: connections without a request
     are closed too.
     """
@@ -126,8 +126,8 @@ class Listener:
         self._empty = asyncio.Event()
         self._empty.set()
         loop = asyncio.get_running_loop()
-        self.newcomers = Turnstile(loop, HANDSHAKES)
-        self.ahead = Turnstile(loop, REQUESTS)
+        self.newcomers = Turnstile(loop)
+        self.ahead = Turnstile(loop)
         self.clock = Clock(loop, self._ticked)
 
     def adopt(self, config: Config, table: Table) -> None:

@@ -12,11 +12,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
-# 2 ms of a turn, at 0.3 ms each.
-HANDSHAKES = 8
-# Half a millisecond, with their answers. With 8 a hundred clients that send ahead get an eighth
-# more answers, and one that does not waits half as long again (docs/reliability.md).
-REQUESTS = 4
+# Half a millisecond of a turn: a handshake takes 0.3 ms, a request with its answer 0.1. With 8
+# there are as many handshakes a second, and an eighth more answers to what was sent ahead; who is
+# to wait for neither waits twice as long (docs/reliability.md).
+AT_ONCE = 2
 
 
 class Newcomer(Protocol):
@@ -38,15 +37,15 @@ class Newcomer(Protocol):
 
 
 class Turnstile:
-    """Lets `at_once` pass in one turn of the loop; the others wait, in their order."""
+    """Lets AT_ONCE pass in one turn of the loop; the others wait, in their order."""
 
-    __slots__ = ("_at_once", "_left", "_loop", "_waiting")
+    __slots__ = ("_left", "_loop", "_waiting")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, at_once: int) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         # A turn is only told from the next one when it has come to this: to be told of each would
         # cost every handshake a microsecond. Where nothing is left, the next turn is on its way.
-        self._at_once = self._left = at_once
+        self._left = AT_ONCE
         self._waiting: deque[Callable[[], None]] = deque()
 
     def passes(self) -> bool:
@@ -74,7 +73,7 @@ class Turnstile:
         return True
 
     def _turn(self) -> None:
-        self._left = self._at_once
+        self._left = AT_ONCE
         try:
             while self._left and self._waiting:
                 self._waiting.popleft()()

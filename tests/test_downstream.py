@@ -11,7 +11,7 @@ from proxy.engine import ROOM, Session
 from proxy.listener import Listener
 from proxy.routing import Table
 from proxy.tls import Base, RecordLayer
-from proxy.turnstile import REQUESTS
+from proxy.turnstile import AT_ONCE
 from tests.playbook import Wire, on_stage, settled, stage
 from tests.scene import GET, OK
 
@@ -92,13 +92,13 @@ async def turn() -> None:
 
 @on_stage
 async def test_of_those_who_have_sent_ahead_so_many_begin_in_one_turn() -> None:
-    await Room().senders_ahead(3 * REQUESTS)
+    await Room().senders_ahead(3 * AT_ONCE)
     answer(list(stage().opened))
-    assert asked() == REQUESTS
+    assert asked() == AT_ONCE
     await turn()
-    assert asked() == REQUESTS
+    assert asked() == AT_ONCE
     await turn()
-    assert asked() == REQUESTS
+    assert asked() == AT_ONCE
 
 
 @on_stage
@@ -109,16 +109,16 @@ async def test_who_asks_once_the_answer_has_come_waits_for_none_of_them() -> Non
     await settled()
     assert asked() == 1
     answer(stage().opened)
-    await room.senders_ahead(2 * REQUESTS)
+    await room.senders_ahead(2 * AT_ONCE)
     answer(stage().opened[:-1])
-    assert asked() == REQUESTS
+    assert asked() == AT_ONCE
     say(polite, GET)
     assert asked() == 1
 
 
 @on_stage
 async def test_each_of_them_is_answered_in_the_end_and_in_order() -> None:
-    clients = await Room().senders_ahead(2 * REQUESTS)
+    clients = await Room().senders_ahead(2 * AT_ONCE)
     for _ in range(3):
         answer(list(stage().opened))
         await settled()
@@ -128,7 +128,7 @@ async def test_each_of_them_is_answered_in_the_end_and_in_order() -> None:
 
 @on_stage
 async def test_what_comes_while_a_request_waits_waits_behind_it() -> None:
-    clients = await Room().senders_ahead(REQUESTS + 1)
+    clients = await Room().senders_ahead(AT_ONCE + 1)
     answer(list(stage().opened))
     asked()
     say(clients[-1], GET.replace(b"/x", b"/last"))
@@ -142,29 +142,29 @@ async def test_what_comes_while_a_request_waits_waits_behind_it() -> None:
 
 @on_stage
 async def test_who_leaves_while_waiting_takes_nobodys_turn_and_asks_nothing() -> None:
-    clients = await Room().senders_ahead(3 * REQUESTS)
+    clients = await Room().senders_ahead(3 * AT_ONCE)
     answer(list(stage().opened))
-    assert asked() == REQUESTS
-    for client in clients[REQUESTS : 2 * REQUESTS]:
+    assert asked() == AT_ONCE
+    for client in clients[AT_ONCE : 2 * AT_ONCE]:
         client.lost()
     await turn()
-    assert asked() == REQUESTS
+    assert asked() == AT_ONCE
     await settled()
     assert asked() == 0
 
 
 @on_stage
 async def test_nobodys_patience_ends_while_a_request_waits_for_its_turn() -> None:
-    clients = await Room(timeouts={"keepalive": "1s"}).senders_ahead(2 * REQUESTS)
+    clients = await Room(timeouts={"keepalive": "1s"}).senders_ahead(2 * AT_ONCE)
     answer(list(stage().opened))
     waiting = [client for client in clients if protocol(client).deadline > stage().now + 3600]
-    assert len(waiting) == REQUESTS
+    assert len(waiting) == AT_ONCE
 
 
 @on_stage
 async def test_what_waits_when_the_worker_ends_is_answered_for_the_last_time() -> None:
     room = Room()
-    clients = await room.senders_ahead(REQUESTS + 1)
+    clients = await room.senders_ahead(AT_ONCE + 1)
     answer(list(stage().opened))
     drained = asyncio.ensure_future(room.listener.drain())
     await settled()

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from proxy.turnstile import HANDSHAKES, Turnstile
+from proxy.turnstile import AT_ONCE, Turnstile
 
 
 class Loop:
@@ -60,7 +60,7 @@ class Newcomer:
 class Scene:
     def __init__(self) -> None:
         self.loop = Loop()
-        self.turnstile = Turnstile(cast(asyncio.AbstractEventLoop, self.loop), HANDSHAKES)
+        self.turnstile = Turnstile(cast(asyncio.AbstractEventLoop, self.loop))
         self.taken: list[bytes] = []
 
     def come(self, data: bytes) -> Newcomer:
@@ -75,20 +75,20 @@ def scene() -> Scene:
     return Scene()
 
 
-HELLOS = [b"%d" % number for number in range(3 * HANDSHAKES)]
+HELLOS = [b"%d" % number for number in range(3 * AT_ONCE)]
 
 
 def test_so_many_pass_in_one_turn(scene: Scene) -> None:
     for hello in HELLOS:
         scene.come(hello)
-    assert scene.taken == HELLOS[:HANDSHAKES]
+    assert scene.taken == HELLOS[:AT_ONCE]
 
 
 def test_the_others_pass_in_the_turns_that_follow_in_their_order(scene: Scene) -> None:
     for hello in HELLOS:
         scene.come(hello)
     scene.loop.turn()
-    assert scene.taken == HELLOS[: 2 * HANDSHAKES]
+    assert scene.taken == HELLOS[: 2 * AT_ONCE]
     scene.loop.turn()
     assert scene.taken == HELLOS
 
@@ -105,29 +105,29 @@ def test_who_comes_later_passes_nobody(scene: Scene) -> None:
 
 
 def test_another_turn_lets_as_many_pass_again(scene: Scene) -> None:
-    for hello in HELLOS[:HANDSHAKES]:
+    for hello in HELLOS[:AT_ONCE]:
         scene.come(hello)
     scene.loop.turn()
     scene.come(b"next")
-    assert scene.taken == [*HELLOS[:HANDSHAKES], b"next"]
+    assert scene.taken == [*HELLOS[:AT_ONCE], b"next"]
 
 
 def test_who_waits_is_read_no_further(scene: Scene) -> None:
-    newcomers = [scene.come(hello) for hello in HELLOS[: HANDSHAKES + 1]]
-    assert [newcomer.read for newcomer in newcomers] == [True] * HANDSHAKES + [False]
+    newcomers = [scene.come(hello) for hello in HELLOS[: AT_ONCE + 1]]
+    assert [newcomer.read for newcomer in newcomers] == [True] * AT_ONCE + [False]
     scene.loop.turn()
     assert newcomers[-1].read
 
 
 def test_who_has_left_takes_nobodys_turn(scene: Scene) -> None:
-    newcomers = [scene.come(hello) for hello in HELLOS[: HANDSHAKES + 1]]
+    newcomers = [scene.come(hello) for hello in HELLOS[: AT_ONCE + 1]]
     newcomers[-1].closing = True
     scene.loop.turn()
-    assert scene.taken == HELLOS[:HANDSHAKES]
+    assert scene.taken == HELLOS[:AT_ONCE]
 
 
 def test_one_that_breaks_stops_nobody_behind_it(scene: Scene) -> None:
-    for hello in HELLOS[:HANDSHAKES]:
+    for hello in HELLOS[:AT_ONCE]:
         scene.come(hello)
     scene.come(b"broken")
     scene.come(b"behind")
