@@ -13,7 +13,7 @@ from functools import partial
 from typing import Protocol
 
 # Half a millisecond of a turn: a handshake takes 0.3 ms, a request with its answer 0.1. With 8
-# there are as many handshakes a second, and an eighth more answers to what was sent ahead; who is
+# there are as many handshakes a second, and a tenth more answers to what was sent ahead; who is
 # to wait for neither waits twice as long (docs/reliability.md).
 AT_ONCE = 2
 
