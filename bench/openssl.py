@@ -1,13 +1,13 @@
 """`python -m bench.openssl`: CPU time of what an announce takes of OpenSSL, by either engine.
 
 On a kept connection: a request is fed and read, an answer written and taken. On a connection of its
-own: the handshake with X25519 as well, and the end.
+own: the handshake as well, with X25519 or with X25519MLKEM768, and the end.
 """
 
 import tempfile
 import time
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from OpenSSL import SSL
@@ -25,15 +25,10 @@ REQUEST, ANSWER = b"r" * 300, b"a" * 250
 
 
 class Client:
-    """A client's end of one connection, over memory."""
+    """A client's end of one connection, over memory, that offers one group."""
 
-    _context: SSL.Context | None = None
-
-    def __init__(self) -> None:
-        if Client._context is None:
-            Client._context = SSL.Context(SSL.TLS_METHOD)
-            SSL._lib.SSL_CTX_set1_curves_list(Client._context._context, b"X25519")  # type: ignore[attr-defined]
-        self.tls = SSL.Connection(Client._context, None)
+    def __init__(self, group: str = "X25519") -> None:
+        self.tls = SSL.Connection(_offering(group), None)
         self.tls.set_tlsext_host_name(HOST.encode())
         self.tls.set_connect_state()
 
@@ -53,6 +48,14 @@ class Client:
                 self.tls.recv(65536)
         self.tls.send(request)
         return self.tls.bio_read(65536)
+
+
+@cache
+def _offering(group: str) -> SSL.Context:
+    context = SSL.Context(SSL.TLS_METHOD)
+    taken = SSL._lib.SSL_CTX_set1_curves_list(context._context, group.encode())  # type: ignore[attr-defined]
+    assert taken == 1, f"this OpenSSL has no {group}"
+    return context
 
 
 def certified() -> Base:
@@ -90,10 +93,10 @@ def _kept(announces: int) -> float:
     return took / announces
 
 
-def _fresh(announces: int) -> float:
+def _fresh(announces: int, group: str = "X25519") -> float:
     base, took = certified(), 0.0
     for _ in range(announces):
-        client = Client()
+        client = Client(group)
         hello = client.hello()
         began = time.thread_time()
         engine = openssl.ENGINE(base.context, base.choose_context)
@@ -118,6 +121,9 @@ TASKS: dict[str, Task] = {
     "an announce through OpenSSL, by pyOpenSSL's public calls": partial(_with, Public, _kept),
     "the same on a connection of its own, called directly": partial(_with, Direct, _fresh),
     "the same on a connection of its own, by the public calls": partial(_with, Public, _fresh),
+    "the same with X25519MLKEM768, called directly": partial(
+        _with, Direct, partial(_fresh, group="X25519MLKEM768")
+    ),
 }
 
 if __name__ == "__main__":
