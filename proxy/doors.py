@@ -2,7 +2,7 @@
 
 Law: each worker has sockets of its own (SO_REUSEPORT), so that the kernel spreads connections
 evenly, and the supervisor holds them too: what waits in the queue of a worker that died is served
-by the next. Only where one worker after the other dies before it serves do its doors rest.
+by the next. Only where one worker after the other dies young do its doors rest.
 """
 
 import errno

@@ -46,8 +46,10 @@ class Common:
     local: bool
 
 
-# So many processes in a row must have ended before they served until others get a seat's clients.
+# So many processes in a row must have ended before they served until others get a seat's clients;
+# or soon after that, for then its clients would wait for the next one a fifth of a second and more.
 _STILLBORN = 2
+_SHORT_LIVED = 3
 
 
 @dataclass
@@ -75,7 +77,7 @@ class Generation:
         return all(seat.serving for seat in self.workers)
 
     def pass_over(self) -> None:
-        """Let those that serve take the clients of workers that again and again do not begin.
+        """Let those that serve take the clients of workers that again and again do not live.
 
         A successor listens as it begins to serve, and has its share again. To be called only while
         no other generation has the same doors open.
@@ -83,7 +85,8 @@ class Generation:
         serving = [seat.doors for seat in self.workers if seat.serving]
         if serving:
             for seat in self.workers:
-                if not seat.pid and seat.stillborn >= _STILLBORN:
+                hopeless = seat.stillborn >= _STILLBORN or seat.failures >= _SHORT_LIVED
+                if hopeless and not seat.pid:
                     seat.doors.rest(
                         but={sock for doors in serving for kind in doors for sock in kind}
                     )

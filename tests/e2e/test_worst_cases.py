@@ -276,6 +276,21 @@ def test_nobody_waits_for_a_worker_that_never_begins_while_others_serve(
     assert [served.asked() for _ in range(40)] == [200] * 40
 
 
+def test_nobody_waits_for_a_worker_that_dies_as_soon_as_it_serves(
+    proxy: Callable[..., Proxy], tmp_path: Path
+) -> None:
+    served = proxy(environ=ending_when_ready(tmp_path), workers=2)
+    (tmp_path / "end").touch()
+    os.kill(served.workers()[0], signal.SIGKILL)
+    # 0, 0.1, 0.2, 0.5 and, from the fifth on, a second: time enough to ask forty times.
+    served.hears("worker-died", 5)
+    wait_for(lambda: listening(served.https) == 1, what="its doors at rest")
+    assert [served.asked() for _ in range(40)] == [200] * 40
+    (tmp_path / "end").unlink()
+    wait_for(lambda: listening(served.https) == 2, what="its successor listening")
+    assert [served.asked() for _ in range(40)] == [200] * 40
+
+
 @pytest.mark.parametrize(
     ("number", "event", "count"), [(signal.SIGHUP, "reloaded", 1), (signal.SIGUSR2, "ready", 2)]
 )
@@ -303,10 +318,22 @@ def listening(port: int) -> int:
 
 def ending_at_once(folder: Path) -> dict[str, str]:
     """The environment of a proxy whose processes end as they begin, while there is a file `end`."""
+    return beginning_with(folder, "lambda: os.path.exists(end) and os._exit(7)")
+
+
+def ending_when_ready(folder: Path) -> dict[str, str]:
+    """The same, where they end as soon as they have said that they serve."""
+    return beginning_with(
+        folder,
+        "lambda: setattr(os, 'write', lambda to, said, write=os.write: "
+        "(write(to, said), said == b'R' and os.path.exists(end) and os._exit(7))[0])",
+    )
+
+
+def beginning_with(folder: Path, call: str) -> dict[str, str]:
+    """The environment of a proxy whose processes begin with a call; `end` is its file."""
     (folder / "sitecustomize.py").write_text(
-        "import os\n"
-        f"end = {str(folder / 'end')!r}\n"
-        "os.register_at_fork(after_in_child=lambda: os.path.exists(end) and os._exit(7))\n"
+        f"import os\nend = {str(folder / 'end')!r}\nos.register_at_fork(after_in_child={call})\n"
     )
     return {"PYTHONPATH": f"{folder}:{Path(__file__).parents[2]}"}
 
