@@ -5,11 +5,13 @@ own would stand between two frames or tear one apart.
 """
 
 import secrets
+from struct import Struct
 
 _CLOSE = 8
 # What a frame without an extended length has at most: 125 bytes, and a head with a mask.
 _SHORT = 132
 _GOING_AWAY = (1001).to_bytes(2)
+_LONG = Struct(">Q")
 
 
 class Frames:
@@ -71,17 +73,16 @@ def _is_whole(data: bytes | memoryview, size: int) -> bool:
 
 def _frame_length(data: bytes | memoryview, at: int) -> int:
     """The length of the frame that begins at `at`, head included; 0 while that can't be told."""
-    if len(data) < at + 2:
+    left = len(data) - at
+    if left < 2:
         return 0
     second = data[at + 1]
-    short = second & 0x7F
-    head = 6 if second & 0x80 else 2
+    short, mask = second & 0x7F, second >> 7 << 2
     if short < 126:
-        return head + short
-    extended = 2 if short == 126 else 8
-    if len(data) < at + 2 + extended:
-        return 0
-    return head + extended + int.from_bytes(data[at + 2 : at + 2 + extended])
+        return 2 + mask + short
+    if short == 126:
+        return 4 + mask + (data[at + 2] << 8 | data[at + 3]) if left >= 4 else 0
+    return 10 + mask + _LONG.unpack_from(data, at + 2)[0] if left >= 10 else 0
 
 
 def close_frame(*, masked: bool) -> bytes:
