@@ -26,7 +26,7 @@ class Loop:
             call()
 
 
-ROOM = memoryview(bytearray(16))
+ROOM = memoryview(bytearray(8192))
 
 
 class Newcomer:
@@ -49,6 +49,10 @@ class Newcomer:
     def get_buffer(self, sizehint: int) -> memoryview:
         return ROOM
 
+    def says(self, data: bytes) -> None:
+        ROOM[: len(data)] = data
+        self.buffer_updated(len(data))
+
     def buffer_updated(self, nbytes: int) -> None:
         data = bytes(ROOM[:nbytes])
         if not self._turnstile.holds(self, nbytes):
@@ -65,8 +69,7 @@ class Scene:
 
     def come(self, data: bytes) -> Newcomer:
         newcomer = Newcomer(self.turnstile, self.taken)
-        ROOM[: len(data)] = data
-        newcomer.buffer_updated(len(data))
+        newcomer.says(data)
         return newcomer
 
 
@@ -112,11 +115,20 @@ def test_another_turn_lets_as_many_pass_again(scene: Scene) -> None:
     assert scene.taken == [*HELLOS[:AT_ONCE], b"next"]
 
 
-def test_who_waits_is_read_no_further(scene: Scene) -> None:
+def test_who_says_more_while_it_waits_is_read_no_further(scene: Scene) -> None:
     newcomers = [scene.come(hello) for hello in HELLOS[: AT_ONCE + 1]]
-    assert [newcomer.read for newcomer in newcomers] == [True] * AT_ONCE + [False]
+    waiting = newcomers[-1]
+    assert waiting.read
+    waiting.says(b"more")
+    assert not waiting.read
     scene.loop.turn()
-    assert newcomers[-1].read
+    assert waiting.read
+    assert scene.taken == [*HELLOS[: AT_ONCE + 1], b"more"]
+
+
+def test_who_says_more_than_a_hello_is_read_no_further_at_once(scene: Scene) -> None:
+    newcomers = [scene.come(hello) for hello in [*HELLOS[:AT_ONCE], bytes(5000)]]
+    assert not newcomers[-1].read
 
 
 def test_who_has_left_takes_nobodys_turn(scene: Scene) -> None:
