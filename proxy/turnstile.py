@@ -96,4 +96,6 @@ class Turnstile:
                 self._waiting.popleft()()
         finally:
             if self._left and self._waiting:
+                # One has broken: until the next turn nobody may pass those behind it.
+                self._left = 0
                 self._loop.call_soon(self._turn)

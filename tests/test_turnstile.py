@@ -147,3 +147,16 @@ def test_one_that_breaks_stops_nobody_behind_it(scene: Scene) -> None:
         scene.loop.turn()
     scene.loop.turn()
     assert scene.taken[-1] == b"behind"
+
+
+def test_nobody_passes_those_who_wait_behind_one_that_breaks(scene: Scene) -> None:
+    for hello in HELLOS[:AT_ONCE]:
+        scene.come(hello)
+    scene.come(b"broken")
+    behind = scene.come(b"behind")
+    with pytest.raises(ValueError, match=r"^$"):
+        scene.loop.turn()
+    behind.says(b"more")
+    scene.loop.turn()
+    scene.loop.turn()
+    assert scene.taken[AT_ONCE:] == [b"behind", b"more"]
