@@ -48,10 +48,14 @@ class Sink(Wire):
     def __init__(self) -> None:
         super().__init__()
         self.written = b""
+        self.protocol: Any = None
         self._null = os.open(os.devnull, os.O_WRONLY)
 
     def get_extra_info(self, name: str, default: object = None) -> object:
         return self if name == "socket" else super().get_extra_info(name, default)
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = protocol
 
     def fileno(self) -> int:
         """Where bytes are lost."""
@@ -98,6 +102,18 @@ class Stage:
         self.downstream.buffer_updated(len(cipher))
         return time.thread_time() - began
 
+    def says_much(self, plain: bytes) -> float:
+        """The proxy reads it, in bulk once it has come to that; seconds of CPU."""
+        bulk = self.wires[0].protocol
+        if bulk is not None:
+            ROOM[: len(plain)] = plain
+        began = time.thread_time()
+        if bulk is None:
+            self.upstream.data_received(plain)
+        else:
+            bulk.buffer_updated(len(plain))
+        return time.thread_time() - began
+
     def end(self) -> None:
         """Both ends are gone."""
         self.downstream.connection_lost(None)
@@ -124,10 +140,8 @@ async def _stream(records: int) -> float:
     frames = STREAMED * 16
     reads = [frames[at : at + READ] for at in range(0, len(frames), READ)]
     for _ in range(max(1, records * RECORD // len(frames))):
-        began = time.thread_time()
         for read in reads:
-            stage.upstream.data_received(read)
-        took += time.thread_time() - began
+            took += stage.says_much(read)
     stage.end()
     return took / (max(1, records * RECORD // len(frames)) * len(frames) / RECORD)
 

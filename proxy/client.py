@@ -5,6 +5,7 @@ Law: they know the client by this alone, so tests can be one.
 
 from typing import Protocol
 
+from .engine import Plain
 from .errors import ClientError, UpstreamError
 from .proxy_protocol import Endpoints
 from .upstream import Upstream
@@ -13,8 +14,8 @@ from .upstream import Upstream
 class Client(Protocol):
     """A client's connection, as seen by who holds it."""
 
-    def send(self, data: bytes) -> None:
-        """Write to the client."""
+    def send(self, data: Plain) -> None:
+        """Write to the client. A memoryview is longer than `engine.PIECE`; it is not kept."""
 
     def endpoints(self) -> Endpoints | None:
         """Who has connected to which address, as far as is known."""

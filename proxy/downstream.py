@@ -156,7 +156,7 @@ class Downstream(asyncio.BufferedProtocol):
 
     # From the exchange and the tunnel.
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: Plain) -> None:
         self._account.sent += len(data)
         self._layer.send(data)
 

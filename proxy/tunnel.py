@@ -16,6 +16,10 @@ from .upstream import Upstream
 CLOSING_SECONDS = 2.0
 
 
+# Who says so much at once is read in bulk; the loop reads 250 KiB at most.
+MUCH = 128 * 1024
+
+
 class Tunnel:
     """The bytes between a client and an upstream that have left HTTP behind.
 
@@ -70,13 +74,15 @@ class Tunnel:
         elif self._idle is not None:
             self._watch()
 
-    def upstream_received(self, data: bytes) -> None:
+    def upstream_received(self, data: bytes | memoryview) -> None:
         """Bytes from the upstream."""
         if self._client_told:
             return
+        if len(data) >= MUCH:
+            self._upstream.read_in_bulk(self)
         frames = self._from_upstream
         if self._draining and frames is not None:
-            data = data[: frames.rest_of_frame(data)]
+            data = bytes(data[: frames.rest_of_frame(data)])
         if frames is not None:
             frames.follow(data)
         if data:

@@ -13,6 +13,7 @@ import ssl
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, ParamSpec
 
+from proxy.engine import Plain
 from proxy.errors import ClientError, UpstreamError
 from proxy.proxy_protocol import Endpoints
 from proxy.upstream import Upstream
@@ -69,6 +70,9 @@ class Wire(asyncio.Transport):
     def resume_reading(self) -> None:
         self.reading = True
 
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = protocol
+
     def get_protocol(self) -> asyncio.BaseProtocol:
         assert self.protocol is not None
         return self.protocol
@@ -77,12 +81,16 @@ class Wire(asyncio.Transport):
 
     def says(self, octets: bytes) -> None:
         """The peer's bytes arrive."""
-        assert isinstance(self.protocol, asyncio.Protocol)
-        self.protocol.data_received(octets)
+        if isinstance(self.protocol, asyncio.Protocol):
+            self.protocol.data_received(octets)
+            return
+        assert isinstance(self.protocol, asyncio.BufferedProtocol)
+        memoryview(self.protocol.get_buffer(-1))[: len(octets)] = octets
+        self.protocol.buffer_updated(len(octets))
 
     def ends(self) -> None:
         """The peer says nothing more; the connection goes as the protocol answers."""
-        assert isinstance(self.protocol, asyncio.Protocol)
+        assert isinstance(self.protocol, asyncio.Protocol | asyncio.BufferedProtocol)
         if not self.protocol.eof_received():
             self.lost()
 
@@ -196,7 +204,7 @@ class ClientOnStage:
         heard, self.heard = bytes(self.heard), bytearray()
         return heard
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: Plain) -> None:
         assert not self.ends, f"nothing is sent after the end ({self.ends})"
         self.heard += data
 

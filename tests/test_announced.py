@@ -52,9 +52,6 @@ class Peer(Wire):
     def get_extra_info(self, name: str, default: object = None) -> object:
         return (self._address, 50000) if name == "peername" else default
 
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        self.protocol = protocol
-
     def abort(self) -> None:
         super().abort()
         self.lost()

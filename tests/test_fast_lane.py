@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from proxy.account import Account
+from proxy.engine import Plain
 from proxy.exchange import Exchange
 from proxy.fast_lane import FastLane
 from proxy.head import read_request
@@ -16,7 +17,7 @@ class Slow(ClientOnStage):
     lane: FastLane
     exchange: Exchange | None = None
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: Plain) -> None:
         super().send(data)
         self.lane.client_full()
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from proxy.config import Origin
+from proxy.engine import PIECE
 from proxy.frames import close_frame
 from proxy.pool import Pool
 from proxy.sockets import PATIENCE_SECONDS
-from proxy.tunnel import CLOSING_SECONDS, Tunnel
+from proxy.tunnel import CLOSING_SECONDS, MUCH, Tunnel
 from tests.playbook import ClientOnStage, Wire, on_stage, settled, stage
 
 CLOSE_TO_CLIENT, CLOSE_TO_UPSTREAM_SIZE = close_frame(masked=False), 8
@@ -49,6 +50,36 @@ async def test_what_one_end_says_the_other_hears_unchanged(websocket: bool) -> N
         scene.upstream.says(bytes([255 - octet]))
     assert scene.upstream.take() == bytes(range(256))
     assert scene.client.take() == bytes(reversed(range(256)))
+
+
+@pytest.mark.parametrize("websocket", [False, True])
+@on_stage
+async def test_what_comes_in_bulk_is_heard_unchanged(websocket: bool) -> None:
+    scene = await Scene.begin(websocket=websocket)
+    # Each read lies where the one before did; some are small.
+    reads = [bytes([number]) * size for number, size in enumerate([MUCH, MUCH + 1, 3, PIECE, MUCH])]
+    for read in reads:
+        scene.upstream.says(read)
+    assert scene.client.take() == b"".join(reads)
+
+
+@on_stage
+async def test_a_frame_in_bulk_is_finished_before_the_close() -> None:
+    scene = await Scene.begin()
+    frame = b"\x82\x7f" + (2 * MUCH).to_bytes(8) + bytes(2 * MUCH)
+    scene.upstream.says(frame[:MUCH])
+    scene.tunnel.drain()
+    scene.upstream.says(frame[MUCH:-5])
+    scene.upstream.says(frame[-5:] + frame[:MUCH])
+    assert scene.client.heard == frame + CLOSE_TO_CLIENT
+
+
+@on_stage
+async def test_the_end_of_what_came_in_bulk_is_an_end_like_any_other() -> None:
+    scene = await Scene.begin()
+    scene.upstream.says(bytes(MUCH))
+    scene.upstream.ends()
+    assert scene.client.ends == ["finished"]
 
 
 @on_stage

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from tests.e2e.conftest import Front
@@ -43,6 +46,20 @@ def test_any_bytes_pass_both_ways_unchanged(
         assert call.exactly(len(ANY_BYTES)) == ANY_BYTES
         call.send(ANY_BYTES[::-1])
         assert client.exactly(len(ANY_BYTES)) == ANY_BYTES[::-1]
+
+
+@pytest.mark.parametrize("protocol", [b"websocket", b"custom/1"])
+def test_much_at_once_passes_unchanged_to_a_client_that_reads_slowly(
+    dial: Dial, origin: ScriptedOrigin, protocol: bytes
+) -> None:
+    client, call = tunnel(dial, origin, protocol)
+    much = random.Random(0).randbytes(16 * MIB)
+    with ThreadPoolExecutor(1) as other:
+        sent = other.submit(call.send, much)
+        for at in range(0, len(much), MIB // 2):
+            assert client.exactly(MIB // 2) == much[at : at + MIB // 2]
+        sent.result()
+    assert carries(client, call)
 
 
 def test_bytes_that_came_early_are_held_until_the_switch(
