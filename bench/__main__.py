@@ -8,14 +8,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from bench.harness import Figure, Machine, Stand
 from bench.peers import BASELINE, OWN, PEERS, Peer
 from bench.plots import panels
-from bench.report import Measured, promises, spread, table
+from bench.report import Measured, faults, promises, spread, table
 from bench.works import GROUPS, KEPT, LATENCY, SINGLES, Group, Single, Work, check_answer
 
 FOLDER = Path(__file__).parent
@@ -49,7 +50,7 @@ def main() -> int:
     if options.write:
         (FOLDER / "RESULTS.md").write_text(text, "utf-8")
         (FOLDER / "RESULTS.svg").write_text(panels(measured, _names(chosen)), "utf-8")
-    return 0
+    return 1 if any(each.faults for each in measured) else 0
 
 
 def _options() -> argparse.Namespace:
@@ -106,27 +107,32 @@ def _measure(
 def _group(
     machine: Machine, group: Group, chosen: Sequence[Peer], rounds: int
 ) -> Iterator[Measured]:
-    rows: dict[str, dict[str, list[Figure]]] = {work.name: {} for work in group.works}
+    measured = [Measured(work, {}, {}) for work in group.works]
     with machine.stands(chosen, group.setup) as stands:
         if not group.setup.streaming:
             for stand in stands:
                 check_answer(stand)
         for number in range(rounds):
-            for work in group.works:
+            for work, each in zip(group.works, measured, strict=True):
                 _tell(f"{work.name}, round {number + 1} of {rounds}")
                 if work.measure is LATENCY and not LATENCY.rate:
                     LATENCY.rate = _top_rate(machine, stands)
-                _round(machine, work, stands, rows[work.name])
-    for work in group.works:
-        yield Measured(work, rows[work.name])
+                for stand in stands:
+                    take(each, stand.subject.name, partial(work.measure, machine, stand))
+    yield from measured
 
 
-def _round(
-    machine: Machine, work: Work, stands: Sequence[Stand], row: dict[str, list[Figure]]
-) -> None:
-    for stand in stands:
-        if stand.subject.name not in work.without:
-            row.setdefault(stand.subject.name, []).append(work.measure(machine, stand))
+def take(measured: Measured, name: str, measure: Callable[[], Figure]) -> None:
+    """Add a figure. Whose work was not right once has none, and the others go on."""
+    work, row, wrong = measured
+    if name in work.without or name in wrong:
+        return
+    try:
+        row.setdefault(name, []).append(measure())
+    except RuntimeError as error:
+        wrong[name] = str(error)
+        del row[name]
+        _tell(f"{work.name}: {error}")
 
 
 def _top_rate(machine: Machine, stands: Sequence[Stand]) -> float:
@@ -136,13 +142,13 @@ def _top_rate(machine: Machine, stands: Sequence[Stand]) -> float:
 
 
 def _single(machine: Machine, single: Single, chosen: Sequence[Peer], rounds: int) -> Measured:
-    row: dict[str, list[Figure]] = {}
+    measured = Measured(single, {}, {})
     for number in range(max(1, rounds * 3 // 5)):
         _tell(f"{single.name}, round {number + 1}")
         for peer in chosen:
-            if peer.name not in single.without and (not single.only or peer.name in single.only):
-                row.setdefault(peer.name, []).append(single.measure(machine, peer))
-    return Measured(single, row)
+            if not single.only or peer.name in single.only:
+                take(measured, peer.name, partial(single.measure, machine, peer))
+    return measured
 
 
 def _tell(what: str) -> None:
@@ -184,7 +190,7 @@ def _page(measured: Sequence[Measured], chosen: Sequence[Peer], options: argpars
 Where the load's core was busier than 85 %, the subject waited for the load now and then: its CPU
 time per unit holds at the rate that it was given.
 
-![All works](RESULTS.svg)
+{faults(measured)}![All works](RESULTS.svg)
 """
 
 

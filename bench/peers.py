@@ -159,7 +159,8 @@ def write_haproxy(place: Place) -> list[str]:
 
 def write_caddy(place: Place) -> list[str]:
     """Caddy by a Caddyfile."""
-    log = f"log {{\n output file {place.folder}/access.log\n format json\n}}" if place.log else ""
+    output = f"output file {place.folder}/access.log {{\n  roll_disabled\n }}"
+    log = f"log {{\n {output}\n format json\n}}" if place.log else ""
     values = {"port": place.port, "upstream": place.upstream, "log": log}
     sites = "".join(_template("Caddyfile-site", **pair._asdict(), **values) for pair in place.pairs)
     file = place.folder / "Caddyfile"

@@ -29,7 +29,7 @@ def panels(measured: Sequence[Measured], names: Mapping[str, str]) -> str:
 
 
 def _panel(measured: Measured, names: Mapping[str, str]) -> str:
-    work, row = measured
+    work, row, _ = measured
     values = {name: median(row[name]) for name in names if row.get(name)}
     most = max(values.values(), default=1.0) or 1.0
     title = f"{work.name} [{work.unit}]"

@@ -13,10 +13,11 @@ Row = Mapping[str, Sequence[Figure]]
 
 
 class Measured(NamedTuple):
-    """A work with its figures by subject, one a round."""
+    """A work with its figures by subject, one a round; `faults`: by whom it was not done right."""
 
     work: Work | Single
-    row: Row
+    row: dict[str, list[Figure]]
+    faults: dict[str, str]
 
 
 def median(figures: Sequence[Figure]) -> float:
@@ -37,10 +38,16 @@ def table(measured: Sequence[Measured], names: Mapping[str, str]) -> str:
         f"| work | unit | {' | '.join(names[name] for name in shown)} |",
         "|---|---" + "|---" * len(shown) + "|",
     ]
-    for work, row in measured:
+    for work, row, _ in measured:
         cells = " | ".join(_cell(row, name) for name in shown)
         lines.append(f"| {work.name} | {work.unit} | {cells} |")
     return "\n".join(lines)
+
+
+def faults(measured: Sequence[Measured]) -> str:
+    """Who has no figure for a work, and why; empty where all went right."""
+    told = [f"- {work.name}: {why}" for work, _, wrong in measured for why in wrong.values()]
+    return "\n".join(["## What went wrong", "", *told, "", ""]) if told else ""
 
 
 def _cell(row: Row, name: str) -> str:
@@ -58,7 +65,7 @@ def _cell(row: Row, name: str) -> str:
 def promises(measured: Sequence[Measured], names: Mapping[str, str]) -> str:
     """What hopward promises of each work beside what was measured."""
     lines = ["| work | must | | reach for | |", "|---|---|---|---|---|"]
-    for work, row in measured:
+    for work, row, _ in measured:
         must = _verdicts(work.must, row, names)
         reach = _verdicts(work.reach, row, names)
         lines.append(f"| {work.name} | {must} | {reach} |")
@@ -85,7 +92,7 @@ def spread(measured: Sequence[Measured], names: Mapping[str, str]) -> str:
         " | load's core, at most |",
         "|---|---|---|---|---|",
     ]
-    for work, row in measured:
+    for work, row, _ in measured:
         own = [figure.value for figure in row.get(OWN, ())]
         if not own:
             continue

@@ -5,10 +5,11 @@ from xml.etree import ElementTree
 
 import pytest
 
+from bench.__main__ import take
 from bench.harness import Figure
 from bench.peers import BASELINE, LIMIT, OWN, PEERS, Pair, Peer, Place
 from bench.plots import panels
-from bench.report import Measured, promises, ratios, spread, table
+from bench.report import Measured, faults, promises, ratios, spread, table
 from bench.works import GROUPS, SINGLES, Promise, Single, Work
 
 NAMES = {OWN: "hopward", BASELINE: "nginx 1.0", "caddy": "Caddy 2.0"}
@@ -20,7 +21,7 @@ def figures(*values: float, load: float = 0.5) -> list[Figure]:
 
 def measured(**row: list[Figure]) -> Measured:
     work = Work("announce", "µs", lambda *_: Figure(0), (Promise(1, BASELINE),))
-    return Measured(work, row)
+    return Measured(work, row, {})
 
 
 def test_a_ratio_compares_figures_of_the_same_round() -> None:
@@ -64,6 +65,26 @@ def test_the_plots_are_well_formed_and_have_a_bar_for_each_subject() -> None:
     bars = root.findall(".//{*}g/{*}rect")
     assert len(bars) == 2
     assert float(bars[0].get("width", 0)) * 2 == pytest.approx(float(bars[1].get("width", 0)), 0.01)
+
+
+def test_whose_work_was_wrong_is_named() -> None:
+    right, wrong = measured(), measured(hopward=figures(1))
+    wrong.faults["caddy"] = "caddy logged 2 of about 3 requests"
+    assert faults([right]) == ""
+    assert "- announce: caddy logged 2 of about 3 requests\n" in faults([right, wrong])
+
+
+def test_who_was_wrong_once_has_no_figure_and_the_others_go_on() -> None:
+    one = measured(hopward=figures(1), caddy=figures(2))
+
+    def wrong() -> Figure:
+        raise RuntimeError("not the answer")
+
+    take(one, "caddy", wrong)
+    take(one, "caddy", lambda: Figure(3))
+    take(one, OWN, lambda: Figure(3))
+    assert one.row == {OWN: [*figures(1), Figure(3)]}
+    assert one.faults == {"caddy": "not the answer"}
 
 
 @pytest.mark.parametrize("log", [False, True])
