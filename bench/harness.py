@@ -11,6 +11,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -80,8 +81,8 @@ class Machine:
     @contextlib.contextmanager
     def origin(self, streaming: bool) -> Iterator[Subject]:
         """What the subjects proxy to, on the load's core."""
-        folder = self.folder / f"origin{subjects.free_port()}"
-        folder.mkdir()
+        folder = Path(tempfile.mkdtemp(prefix="origin-", dir=self.folder))
+        folder.chmod(0o755)
         port = subjects.free_port()
         if streaming:
             command = [sys.executable, "-m", "bench.origin", str(port)]
