@@ -34,7 +34,7 @@ from .status.page import PAGE, POLICY
 from .status.report import Report
 from .steps import Steps, gathered
 from .tally import Series, Tallies
-from .watch import Watch
+from .watch import AT_ONCE, Watch
 
 _TEXT = b"text/plain; charset=utf-8"
 _HTML = b"text/html; charset=utf-8"
@@ -52,8 +52,6 @@ _PAGE_FIELDS = (
     b"Referrer-Policy: no-referrer\r\n"
     b"Cross-Origin-Opener-Policy: same-origin\r\n"
 ) % POLICY.encode("ascii")
-# A millisecond.
-_ORIGINS_AT_ONCE = 200
 
 
 class Content(NamedTuple):
@@ -151,7 +149,7 @@ def with_origins(
         (UPSTREAM_HEALTHY.series(state.site, str(state.origin)), int(state.healthy))
         for state in states
     )
-    return _worse(counted, dict((yield from gathered(told, _ORIGINS_AT_ONCE))))
+    return _worse(counted, dict((yield from gathered(told, AT_ONCE))))
 
 
 def _worse(counted: Iterable[Figure], healthy: dict[Series, int]) -> Iterator[Figure]:

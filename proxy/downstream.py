@@ -27,8 +27,6 @@ from .upstream import Upstream
 
 # What a client may send ahead of its turn (pipelining, a tunnel's first bytes) before it must wait.
 AHEAD = 64 * 1024
-
-
 # How far a connection is. QUEUED: what was sent ahead waits for its turn. LINGERING: answered
 # for the last time, what still comes is thrown away until the client is done. CLOSING: everything
 # is said, it ends when the write buffer is empty.

@@ -14,8 +14,6 @@ from .upstream import Upstream
 
 # How long both ends may take to answer a Close before their connections are simply closed.
 CLOSING_SECONDS = 2.0
-
-
 # Who says so much at once is read in bulk; the loop reads 250 KiB at most.
 MUCH = 128 * 1024
 

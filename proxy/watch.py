@@ -16,6 +16,9 @@ from .log import Log
 from .pool import Pool
 from .routing import Route
 
+AT_ONCE = 200
+"""How many states a step tells: a millisecond."""
+
 
 class Watch:
     """Tells of origins that go and come, and makes the checks when it is this worker's turn."""

@@ -32,7 +32,7 @@ from ..metrics import (
 from ..running import Record, find
 from ..steps import Steps, gathered
 from ..tally import Tallies
-from ..watch import Watch
+from ..watch import AT_ONCE, Watch
 from .figures import Figures, Mark, Traffic
 from .latency import quantiles
 from .outlook import Outlook, outlooks
@@ -41,8 +41,6 @@ from .readings import Reading, Readings
 Plain = dict[str, Any]
 # Sites in a step, or certificates: 2 ms.
 _AT_ONCE = 25
-# A millisecond.
-_ORIGINS_AT_ONCE = 200
 _JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 
@@ -102,7 +100,7 @@ class Report:
         total = compare.total()
         yield
         states: dict[str, list[OriginState]] = {}
-        for state in (yield from gathered(self._watch.states(), _ORIGINS_AT_ONCE)):
+        for state in (yield from gathered(self._watch.states(), AT_ONCE)):
             states.setdefault(state.site, []).append(state)
         yield
         marks = figures.marks()

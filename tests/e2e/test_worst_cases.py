@@ -263,16 +263,21 @@ def test_where_no_worker_can_live_the_start_ends_and_says_so(
         proxy(environ=environ)
 
 
+def served_without_it_until_it_lives(served: Proxy, end: Path) -> None:
+    """One of two workers ends again and again while `end` is there: nobody waits for it."""
+    wait_for(lambda: listening(served.https) == 1, what="its doors at rest")
+    assert [served.asked() for _ in range(40)] == [200] * 40
+    end.unlink()
+    wait_for(lambda: listening(served.https) == 2, what="its successor listening")
+
+
 def test_nobody_waits_for_a_worker_that_never_begins_while_others_serve(
     proxy: Callable[..., Proxy], tmp_path: Path
 ) -> None:
     served = proxy(environ=ending_at_once(tmp_path), workers=2)
     (tmp_path / "end").touch()
     os.kill(served.workers()[0], signal.SIGKILL)
-    wait_for(lambda: listening(served.https) == 1, what="its doors at rest")
-    assert [served.asked() for _ in range(40)] == [200] * 40
-    (tmp_path / "end").unlink()
-    wait_for(lambda: listening(served.https) == 2, what="its successor listening")
+    served_without_it_until_it_lives(served, tmp_path / "end")
     assert [served.asked() for _ in range(40)] == [200] * 40
 
 
@@ -284,10 +289,7 @@ def test_nobody_waits_for_a_worker_that_dies_as_soon_as_it_serves(
     os.kill(served.workers()[0], signal.SIGKILL)
     # 0, 0.1, 0.2, 0.5 and, from the fifth on, a second: time enough to ask forty times.
     served.hears("worker-died", 5)
-    wait_for(lambda: listening(served.https) == 1, what="its doors at rest")
-    assert [served.asked() for _ in range(40)] == [200] * 40
-    (tmp_path / "end").unlink()
-    wait_for(lambda: listening(served.https) == 2, what="its successor listening")
+    served_without_it_until_it_lives(served, tmp_path / "end")
     assert [served.asked() for _ in range(40)] == [200] * 40
 
 
