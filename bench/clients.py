@@ -23,7 +23,7 @@ TARGET = "/announce?info_hash=%00%FF%AA%12&peer_id=-qB4600-abcdefghijkl&port=688
 FIELDS = "User-Agent: qBittorrent/4.6.0\r\nAccept: */*\r\nAccept-Encoding: gzip\r\n"
 BULK = 50_000_000
 EVENT_STREAMS, ECHOES, STREAMS, BULKS = 50, 32, 2, 2
-FRESH_RATE, FRESH_THREADS = 1200, 8  # a second: more, and the load would be the bottleneck
+FRESH_RATE, FRESH_THREADS = 600, 4  # a second: twice as many fill the core of load and origin
 TAKE = 1 << 18
 
 
@@ -295,13 +295,20 @@ def echo(load: Load) -> int:
         _upgraded(connection, "/echo")
         connection.sendall(ECHOED)
     expected, done = b"\x82\x40" + b"e" * SMALL, 0
+    heard = dict.fromkeys(connections, b"")
 
     def answer(connection: ssl.SSLSocket) -> None:
         nonlocal done
-        if connection.recv(256) != expected:
+        piece = connection.recv(256)
+        # some send a frame's head in a record of its own
+        frame = heard[connection] + piece
+        if not piece or not expected.startswith(frame):
             raise ValueError("not the echo")
-        done += 1
-        connection.send(ECHOED)
+        heard[connection] = frame
+        if frame == expected:
+            heard[connection] = b""
+            done += 1
+            connection.send(ECHOED)
 
     _watch(load, connections, answer)
     return done

@@ -16,7 +16,7 @@ from bench.peers import ANSWER, Pair, Peer
 
 IDLE = 500  # connections
 MANY = 1000  # sites
-TURNS = 3
+TURNS = 7
 PATIENCE = 60.0
 
 

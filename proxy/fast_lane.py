@@ -47,6 +47,7 @@ class FastLane:
         "_known",
         "_listener",
         "_loop",
+        "_only",
         "_road",
         "_route",
         "_said",
@@ -74,6 +75,9 @@ class FastLane:
         self._address = address
         self._said = b"X-Forwarded-For: %b\r\nX-Request-ID: " % address.encode("ascii")
         self._loop = asyncio.get_running_loop()
+        self._route = site.default
+        # The one of all requests, unless there are others: found for each it took 0.3 µs.
+        self._only = None if site.prefixes else listener.road(site.default)
         self.status = self.answered_at = 0
 
     @property
@@ -86,7 +90,7 @@ class FastLane:
         listener = self._listener
         if listener.draining or len(data) > listener.limits.request_head:
             return False
-        road = self._find_road(data)
+        road = self._only or self._find_road(data)
         found = None if road is None else road.memo.request(data, listener.clock.date)
         if road is None or found is None or road.pool.standing.marked:
             return False
@@ -98,9 +102,8 @@ class FastLane:
         return True
 
     def _find_road(self, data: bytes) -> Road | None:
-        site = self._site
         try:
-            self._route = site.route(data[4:]) if site.prefixes else site.default
+            self._route = self._site.route(data[4:])
         except ClientError:
             return None
         return self._listener.road(self._route)

@@ -59,7 +59,7 @@ class Pool:
         """
         idle = self._idle
         now = self._time()
-        if now < self._hasty_until and not repeatable:
+        if not repeatable and now < self._hasty_until:
             return None
         while idle:
             upstream = next(reversed(idle))
@@ -67,13 +67,18 @@ class Pool:
             if not repeatable and silent_for >= FRESH_SECONDS:
                 return None
             gone = silent_for >= IDLE_SECONDS or upstream.transport.is_closing()
-            if not gone and _owes_nothing(upstream, repeatable=repeatable):
+            # A byte that waits would be read as the next client's answer. That the origin has ended
+            # the connection matters only to a request that cannot be repeated.
+            if gone or (
+                unread_waits(upstream.descriptor) if repeatable else not silent(upstream.transport)
+            ):
+                self.lost(upstream)
+                upstream.transport.abort()
+            else:
                 del idle[upstream]
                 self.leased += 1
                 upstream.leased = True
                 return upstream
-            self.lost(upstream)
-            upstream.transport.abort()
         return None
 
     async def connect(self, ends: Endpoints | None = None) -> Upstream:
@@ -238,14 +243,6 @@ class _Trial(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-
-
-def _owes_nothing(upstream: Upstream, *, repeatable: bool) -> bool:
-    """Whether no byte waits on a kept connection: it would be read as the next client's answer.
-
-    That its origin has ended it matters only to a request that cannot be repeated.
-    """
-    return not unread_waits(upstream.descriptor) if repeatable else silent(upstream.transport)
 
 
 def _now() -> float:
