@@ -34,7 +34,7 @@ class Newcomer:
 
     def __init__(self, turnstile: Turnstile, taken: list[bytes]) -> None:
         self._turnstile, self._taken = turnstile, taken
-        self.read, self.closing = True, False
+        self.read, self.closing, self.arrived = True, False, False
         self.transport = cast(asyncio.Transport, self)
 
     def is_closing(self) -> bool:
@@ -55,7 +55,7 @@ class Newcomer:
 
     def buffer_updated(self, nbytes: int) -> None:
         data = bytes(ROOM[:nbytes])
-        if not self._turnstile.holds(self, nbytes):
+        if self.arrived or not self._turnstile.holds(self, nbytes):
             if data == b"broken":
                 raise ValueError
             self._taken.append(data)
@@ -124,6 +124,20 @@ def test_who_says_more_while_it_waits_is_read_no_further(scene: Scene) -> None:
     scene.loop.turn()
     assert waiting.read
     assert scene.taken == [*HELLOS[: AT_ONCE + 1], b"more"]
+
+
+def test_what_one_says_is_taken_in_its_order_whenever_its_handshake_is_done(scene: Scene) -> None:
+    newcomers = [scene.come(hello) for hello in HELLOS[: AT_ONCE + 1]]
+    waiting = newcomers[-1]
+    for _ in range(AT_ONCE):
+        scene.come(b"other")
+    waiting.says(b"head")
+    waiting.says(b"body")
+    waiting.arrived = True
+    scene.loop.turn()
+    waiting.says(b"more")
+    own = [said for said in scene.taken[AT_ONCE:] if said != b"other"]
+    assert own == [HELLOS[AT_ONCE], b"head", b"body", b"more"]
 
 
 def test_who_says_more_than_a_hello_is_read_no_further_at_once(scene: Scene) -> None:
