@@ -303,7 +303,7 @@ def echo(load: Load) -> int:
         # some send a frame's head in a record of its own
         frame = heard[connection] + piece
         if not piece or not expected.startswith(frame):
-            raise ValueError("not the echo")
+            raise ValueError(f"not the echo: {frame!r}")
         heard[connection] = frame
         if frame == expected:
             heard[connection] = b""
