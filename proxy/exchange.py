@@ -126,12 +126,8 @@ class Exchange:
 
     def client_left(self) -> None:
         """The client is gone: the upstream shall not work on for nobody."""
-        if self._connecting is not None:
-            self._connecting.cancel()
-            self._connecting = None
-        if self._upstream is not None:
-            self._upstream.close()
-            self._upstream = None
+        if (upstream := self._let_go()) is not None:
+            upstream.close()
 
     def client_full(self) -> None:
         if self._upstream is not None:
@@ -176,6 +172,8 @@ class Exchange:
         if upstream is not None:
             self._leased(upstream, pool)
         else:
+            # Opening has a time of its own; that of a stale connection ends here.
+            self._client.wait_until(None)
             self._connecting = self._loop.create_task(self._connect(pool))
 
     async def _connect(self, pool: Pool) -> None:
@@ -188,7 +186,6 @@ class Exchange:
                 healthy = self._listener.healthy(self._route)
                 following = self._listener.pools.choose(to for to in healthy if to not in tried)
                 if following is None:
-                    self._connecting = None
                     self._failed(error)
                     return
                 self.failures += (error.reason,)
@@ -196,7 +193,6 @@ class Exchange:
                 self.origin = pool.origin
                 tried.append(pool.origin)
             else:
-                self._connecting = None
                 self._leased(upstream, pool)
                 return
 
@@ -206,7 +202,7 @@ class Exchange:
         return None if ends is None else ends.from_client(self._sender.address)
 
     def _leased(self, upstream: Upstream, pool: Pool) -> None:
-        self._upstream = upstream
+        self._upstream, self._connecting = upstream, None
         upstream.receiver = self
         assert self._kept is not None, "nothing is dropped before it has been sent once"
         host = self._request.host
@@ -341,15 +337,18 @@ class Exchange:
 
     # Failures and patience.
 
+    def _let_go(self) -> Upstream | None:
+        """Ask nobody any more; returns the connection, where there is one."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+        upstream, self._upstream, self._connecting = self._upstream, None, None
+        return upstream
+
     def _failed(self, error: UpstreamError) -> None:
-        upstream, self._upstream = self._upstream, None
+        upstream = self._let_go()
         stale = upstream is not None and upstream.reused and not self._answered
-        repeatable = (
-            stale
-            and error.status == 502
-            and self._kept is not None
-            and self._request.method in IDEMPOTENT
-        )
+        kept = self._kept is not None and self._request.method in IDEMPOTENT
+        repeatable = kept and stale and error.status == 502
         if upstream is not None:
             if self._reply is None and error.status == 502 and not stale:
                 upstream.failed(error.reason)

@@ -290,6 +290,34 @@ async def test_what_comes_while_a_request_is_repeated_is_sent_with_it() -> None:
     assert scene.upstream.take().endswith(b"\r\n\r\nhello")
 
 
+async def repeats_slowly() -> tuple[Scene, Exchange]:
+    """A reused connection breaks before an answer, and a fresh one takes long to open."""
+    scene = Scene(timeouts=PATIENCE)
+    stale = await scene.warm()
+    exchange = await scene.asks(GET)
+    stage().silent.add("127.0.0.1")
+    stale.lost()
+    await settled()
+    return scene, exchange
+
+
+@on_stage
+async def test_what_a_stale_connection_took_is_not_counted_against_a_fresh_one() -> None:
+    scene, _ = await repeats_slowly()
+    assert seconds_left(scene) is None
+    await stage().heard()
+    assert seconds_left(scene) == 2
+
+
+@on_stage
+async def test_a_request_that_was_answered_is_not_repeated_any_more() -> None:
+    scene, exchange = await repeats_slowly()
+    exchange.expired()
+    assert failed_with(scene) == (504, "timeout")
+    await stage().heard()
+    assert len(scene.wires) == 1
+
+
 # ---- a client that leaves
 
 
