@@ -73,6 +73,8 @@ class Downstream(asyncio.BufferedProtocol):
         return ROOM
 
     def buffer_updated(self, nbytes: int) -> None:
+        if self._client_done:
+            return  # OpenSSL would keep it, and never read it
         if self._state == _HANDSHAKE and self._listener.newcomers.holds(self, nbytes):
             return
         try:
@@ -86,7 +88,7 @@ class Downstream(asyncio.BufferedProtocol):
             self._greeted()
         if plain:
             self._received(plain)
-        if self._layer.ended and not self._client_done:
+        if self._layer.ended:
             self._client_ended()
 
     def eof_received(self) -> bool:
@@ -232,6 +234,7 @@ class Downstream(asyncio.BufferedProtocol):
         """Say no more; hear the client out for a moment, so that no reset eats what was said."""
         self._holder, self._heads.data = None, b""
         self._state = _LINGERING
+        self._layer.fall_silent()
         if not self.transport.is_closing():
             self.transport.write_eof()
         self.release()
@@ -386,7 +389,7 @@ class Downstream(asyncio.BufferedProtocol):
             holder.client_left()
 
     def _close_transport(self) -> None:
-        self._state = _CLOSING
+        self._state, self._holder = _CLOSING, None
         if self.transport.get_write_buffer_size():
             self._unsent = self.unsent()
             self._wait(self._listener.timeouts.response_body)

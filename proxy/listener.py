@@ -216,8 +216,7 @@ class Listener:
         """
         self.draining = True
         self.counts.retired()
-        for connection in list(self._connections):
-            connection.retired()
+        self._tell([connection.retired for connection in self._connections])
         self._emptied = asyncio.ensure_future(self._empty.wait())
         self._emptied.add_done_callback(lambda _: then())
 
@@ -229,8 +228,7 @@ class Listener:
     async def drain(self) -> None:
         """Return when the last exchange and tunnel has ended, at the latest after `drain`."""
         self.draining = self.ending = True
-        for connection in list(self._connections):
-            connection.drain()
+        self._tell([connection.drain for connection in self._connections])
         try:
             async with asyncio.timeout(self.timeouts.drain):
                 await self._empty.wait()
@@ -246,8 +244,16 @@ class Listener:
 
     def abort(self) -> None:
         """End every connection at once."""
-        for connection in list(self._connections):
-            connection.abort()
+        self._tell([connection.abort for connection in self._connections])
+
+    def _tell(self, connections: list[Callable[[], None]]) -> None:
+        """Let each hear it: one's fault keeps no other from ending well."""
+        for hear in connections:
+            try:
+                hear()
+            except Exception as fault:  # noqa: BLE001 - whatever it is, it ends this one alone
+                told = {"message": "a connection failed at its end", "exception": fault}
+                asyncio.get_running_loop().call_exception_handler(told)
 
     def _ticked(self, now: float) -> None:
         self._expire([each for each in self._connections if each.deadline <= now], now)

@@ -169,18 +169,22 @@ class RecordLayer:
         self.finish()
 
     def flush(self) -> None:
-        """Write what OpenSSL has for the peer, if anything."""
+        """Write what OpenSSL has for the peer, if anything; nothing after `finish`."""
         cipher = self._engine.take()
-        if cipher and not self._transport.is_closing():
+        if cipher and not self._finished and not self._transport.is_closing():
             self._transport.write(cipher)
 
     def finish(self) -> None:
         """Send close_notify: the end of what we say, not of what we hear (RFC 8446 §6.1)."""
         # Within a handshake there is nothing to close yet.
         if self.established and not self._finished:
-            self._finished = True
             self._engine.finish()
             self.flush()
+            self._finished = True
+
+    def fall_silent(self) -> None:
+        """Write nothing more, close_notify neither: it would make a clean end of a broken one."""
+        self._finished = True
 
     def _greet(self, size: int) -> bytes:
         # In pieces: OpenSSL keeps for the life of a connection what was fed to it at once.

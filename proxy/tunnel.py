@@ -105,7 +105,8 @@ class Tunnel:
             return False
         if not self._client_told:
             self._client.finish()
-        return True
+        # TLS of the loop's own has no half-close: it ends, and warns of whoever wants to go on.
+        return self._upstream.transport.can_write_eof()
 
     def client_left(self) -> None:
         """The client's connection is gone."""
@@ -137,7 +138,8 @@ class Tunnel:
         one that reads slowly what was said long ago is there."""
         upstream = self._upstream.transport
         before, self._unsent = self._unsent, self._client.unsent() + unacknowledged(upstream)
-        if self._draining or (self._unsent == before and not upstream.get_write_buffer_size()):
+        told = self._upstream_told and self._client_told
+        if told or (self._unsent == before and not upstream.get_write_buffer_size()):
             self._close()
         elif self._unsent != before:
             self._watch()
@@ -167,6 +169,8 @@ class Tunnel:
                 self._client.send(close_frame(masked=False))
         if self._upstream_told and self._client_told:
             self._part()
+        else:
+            self._watch()
 
     def _part(self) -> None:
         """Both have been told: end what we say, and give them a moment to answer."""

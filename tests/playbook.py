@@ -44,6 +44,7 @@ class Wire(asyncio.Transport):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert not self.half_closed, "nothing is written after the end was written"
+        assert not self.closed, "nothing is written to a connection that is closed"
         self.written += data
 
     def can_write_eof(self) -> bool:

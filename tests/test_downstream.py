@@ -1,25 +1,35 @@
-"""Clients that send ahead wait for one another, and nobody waits for them."""
+"""A client's connection: whose turn it is, whom it is held by, and how it ends.
+
+Clients that send ahead wait for one another, and nobody waits for them.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from typing import cast
 
+import pytest
+
 from proxy.config import Config
 from proxy.downstream import AHEAD, Downstream
 from proxy.engine import ROOM, Session
 from proxy.listener import Listener
 from proxy.routing import Table
+from proxy.sockets import PATIENCE_SECONDS
 from proxy.tls import Base, RecordLayer
 from proxy.turnstile import AT_ONCE
 from tests.playbook import Wire, on_stage, settled, stage
 from tests.scene import GET, OK
 
+CLOSE_NOTIFY = b"(close_notify)"
+UPGRADE = GET.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+SWITCH = b"HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+
 
 class Unsealed:
     """A record layer without cryptography, whose handshake is one byte."""
 
-    established = ended = challenged = False
+    established = ended = challenged = finished = False
     server_name = "a"
     session = Session("", "", resumed=False)
 
@@ -27,12 +37,21 @@ class Unsealed:
         self.send = self.send_last = transport.write
 
     def receive_room(self, size: int) -> bytes:
+        assert not self.ended, "after close_notify nothing is read"
         said = bytes(ROOM[:size])
         plain, self.established = said[not self.established :], True
-        return plain
+        self.ended = plain == CLOSE_NOTIFY
+        return b"" if self.ended else plain
+
+    def finish(self) -> None:
+        if not self.finished:
+            self.send(CLOSE_NOTIFY)
+        self.finished = True
+
+    def fall_silent(self) -> None:
+        self.finished = True
 
     def flush(self) -> None: ...
-    def finish(self) -> None: ...
 
 
 class Unsealing(Listener):
@@ -46,14 +65,25 @@ class Room:
     """The clients of one worker; its origin answers when a test says so."""
 
     def __init__(self, **config: object) -> None:
-        read = Config.model_validate({"sites": {"a": "http://127.0.0.1:1"}, **config})
-        self.listener = Unsealing(read, Table(read.sites), Base(), workers=1)
+        self.config = Config.model_validate({"sites": {"a": "http://127.0.0.1:1"}, **config})
+        self.listener = Unsealing(self.config, Table(self.config.sites), Base(), workers=1)
 
     def client(self) -> Wire:
         wire = Wire(Downstream(self.listener))
         protocol(wire).connection_made(wire)
         say(wire, b"\x00")
         return wire
+
+    async def tunnel(self) -> tuple[Wire, Wire]:
+        """A client's wire and its origin's, after a 101."""
+        client = self.client()
+        say(client, UPGRADE)
+        await settled()
+        origin = stage().opened[-1]
+        origin.says(SWITCH)
+        assert client.take().startswith(b"HTTP/1.1 101 ")
+        origin.take()
+        return client, origin
 
     async def senders_ahead(self, count: int) -> list[Wire]:
         """Clients with one request under way each, and two more behind it."""
@@ -188,3 +218,62 @@ async def test_who_sends_ahead_is_read_no_further_until_less_is_left() -> None:
         await settled()
         assert client.reading == (left * len(request) <= AHEAD)
         answer(stage().opened)
+
+
+# ---- a tunnel's end
+
+
+@on_stage
+async def test_a_client_that_takes_nothing_of_a_tunnels_last_words_is_given_up() -> None:
+    client, origin = await Room(timeouts={"websocket_idle": "1s"}).tunnel()
+    client.waiting = 3
+    for _ in range(2):
+        stage().now += 1.25
+        await settled()
+    assert (origin.closed, client.closed, client.aborted) == (True, True, False)
+    stage().now += PATIENCE_SECONDS + 1
+    await settled()
+    assert client.aborted
+
+
+@pytest.mark.parametrize("left_out", [False, True])
+@on_stage
+async def test_who_still_takes_a_tunnels_last_words_is_in_the_way_of_no_end(left_out: bool) -> None:
+    """Neither of the worker's, nor of the site's."""
+    room = Room(timeouts={"websocket_idle": "1s"})
+    client, _ = await room.tunnel()
+    client.waiting = 3
+    for _ in range(2):
+        stage().now += 1.25
+        await settled()
+    assert client.closed
+    if left_out:
+        room.listener.adopt(room.config, Table({}))
+        room.listener.retire(then=lambda: None)
+    drained = asyncio.ensure_future(room.listener.drain())
+    await settled()
+    assert (client.closed, client.aborted) == (True, False)
+    client.lost()
+    await drained
+
+
+@on_stage
+async def test_a_client_whose_origin_has_reset_their_tunnel_hears_of_no_clean_end() -> None:
+    client, origin = await Room().tunnel()
+    origin.lost()
+    assert client.half_closed
+    say(client, CLOSE_NOTIFY)
+    assert client.closed
+    assert client.take() == b""
+
+
+@on_stage
+async def test_what_a_client_sends_after_its_end_is_not_kept() -> None:
+    """In a tunnel it listens on; OpenSSL reads nothing after close_notify (RFC 8446 §6.1)."""
+    client, origin = await Room().tunnel()
+    say(client, CLOSE_NOTIFY)
+    say(client, b"more")
+    origin.says(b"word")
+    assert client.take() == b"word"
+    assert origin.take() == b""
+    client.lost()

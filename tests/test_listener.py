@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from itertools import pairwise
+from unittest.mock import Mock
 
 import pytest
 
@@ -115,6 +116,27 @@ async def test_a_drain_tells_everybody_and_ends_when_the_last_has_gone() -> None
     listener.parted(last)
     await draining
     assert last.told == ["drain"]
+
+
+@pytest.mark.parametrize("word", ["drain", "retired", "abort"])
+@on_stage
+async def test_a_connection_that_fails_at_its_end_keeps_no_other_from_it(word: str) -> None:
+    listener, faults = opened(), []
+    stage().set_exception_handler(lambda _, context: faults.append(context["exception"]))
+    guests = [Guest(listener) for _ in range(3)]
+    for guest in guests[:2]:
+        setattr(guest, word, Mock(side_effect=[RuntimeError("the handle is closed"), None, None]))
+    if word == "abort":
+        listener.abort()
+    elif word == "retired":
+        listener.retire(then=lambda: None)
+    ending = asyncio.create_task(listener.drain())
+    await settled()
+    assert word in guests[2].told
+    assert [type(fault) for fault in faults] == [RuntimeError] * 2
+    for guest in guests:
+        listener.parted(guest)
+    await ending
 
 
 @on_stage

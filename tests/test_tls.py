@@ -357,6 +357,20 @@ def test_our_close_notify_is_the_end_of_what_we_say_and_not_of_what_we_hear(base
     assert received(layer, client.writes(b"more")) == b"more"
 
 
+def test_who_has_fallen_silent_says_neither_close_notify_nor_what_is_wrong(base: Base) -> None:
+    client = Client()
+    layer, wire = greeted(base, client)
+    layer.flush()
+    wire.take()
+    layer.fall_silent()
+    layer.finish()
+    cipher = bytearray(client.writes(b"hello"))
+    cipher[-1] ^= 1
+    with pytest.raises(ConnectionError):
+        received(layer, bytes(cipher))
+    assert wire.take() == b""
+
+
 def test_finishing_within_the_handshake_says_nothing(base: Base) -> None:
     wire = Wire()
     RecordLayer(base, wire).finish()

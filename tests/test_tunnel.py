@@ -130,6 +130,16 @@ async def test_when_both_have_ended_both_connections_are_closed(first: str) -> N
 
 
 @on_stage
+async def test_an_upstream_that_cannot_half_close_is_not_asked_to_stay_open() -> None:
+    """The loop, which does its TLS, has a warning for that and ends it anyway."""
+    scene = await Scene.begin()
+    scene.upstream.can_write_eof = lambda: False  # type: ignore[method-assign]
+    scene.upstream.ends()
+    assert scene.upstream.closed
+    assert scene.client.ends == ["finished", "closed"]
+
+
+@on_stage
 async def test_what_the_client_said_last_still_reaches_a_slow_upstream() -> None:
     """A reset would throw away what the upstream's kernel has not taken yet."""
     scene = await Scene.begin()
@@ -344,6 +354,21 @@ async def test_both_ends_get_a_moment_to_answer_the_close() -> None:
     scene.tunnel.expired()
     assert scene.upstream.closed
     assert scene.client.ends[-1] == "closed"
+
+
+@on_stage
+async def test_a_frame_under_way_in_a_drain_may_last_as_long_as_its_end_speaks_or_takes() -> None:
+    scene = await Scene.begin(idle=10)
+    scene.upstream.says(FROM_UPSTREAM[:8])
+    stage().now += 9
+    scene.tunnel.drain()
+    scene.upstream.says(FROM_UPSTREAM[8:-1])
+    assert scene.client.deadline == stage().now + 10
+    scene.client.untaken = 3
+    scene.tunnel.expired()
+    assert not scene.upstream.is_closing()
+    scene.upstream.says(FROM_UPSTREAM[-1:])
+    assert scene.client.heard == FROM_UPSTREAM + CLOSE_TO_CLIENT
 
 
 @on_stage
