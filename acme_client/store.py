@@ -39,6 +39,7 @@ from typing import Any
 
 from . import files
 from .answers import Answers
+from .errors import StoreError
 from .names import file_stem
 from .pair import Pair, read_pair
 from .state import State
@@ -149,6 +150,9 @@ class Store:
             taken = self._lock.take()
         if taken:
             self.answers.tidy()
+            # Whoever wrote before may have died between the last rename and the telling.
+            with suppress(StoreError):
+                self.tell()
         return taken
 
     def release_lock(self) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from OpenSSL import SSL
 
 from acme_client import State, Store
@@ -24,7 +25,7 @@ from .routing import Site, Table
 from .tls import ACME, site_context
 
 # What comes of bytes that are no certificate, no key, or do not belong together.
-_UNUSABLE = (ValueError, TypeError, SSL.Error)
+_UNUSABLE = (ValueError, TypeError, UnsupportedAlgorithm, SSL.Error)
 
 
 class _Remembered(NamedTuple):
@@ -53,6 +54,7 @@ class Certificates:
         self._aliases = aliases
         self._store = Store(config.store)
         self._generation = self._store.generation()
+        self._awaited: list[Site] = []
         self._folder = config.store
         self._authority: LocalAuthority | None = None
         self._pairs: dict[str, Pair] = {}
@@ -115,15 +117,17 @@ class Certificates:
         return lines
 
     def look_again(self) -> None:
-        """Take what has come into the store since the last look: one stat() where nothing has."""
+        """Take what has come into the store since the last look: one stat() where nothing has.
+
+        What could not be read, be it for want of memory or of descriptors, is looked at again.
+        """
         generation = self._store.generation()
-        if generation == self._generation:
-            return
-        for site in self._table.sites.values():
-            if site.config.tls == "acme":
-                self._load_from_store(site)
-        # Last, so that what was cut short for want of memory is done again.
-        self._generation = generation
+        if generation != self._generation:
+            sites = self._table.sites.values()
+            self._awaited = [site for site in sites if site.config.tls == "acme"]
+            self._generation = generation
+        if self._awaited:
+            self._awaited = [site for site in self._awaited if not self._load_from_store(site)]
 
     def look_at_files(self, part: int = 0, of: int = 1) -> list[str]:
         """Take the certificate files that have changed since the last look, wherever they are.
@@ -198,17 +202,19 @@ class Certificates:
             raise StartError(f"{site.name}: {problem}") from error
         self._sources[site] = source
 
-    def _load_from_store(self, site: Site) -> None:
+    def _load_from_store(self, site: Site) -> bool:
+        """Take what the store has for the site; False where its files give no pair."""
         source = self._source(site)
         if source is not None and source == self._sources.get(site):
-            return
+            return True
         pair = self._store.load(site.name)
         if pair is None:
-            return
+            return source is None
         # What OpenSSL refuses is no reason not to serve the others, or what was served before.
         with suppress(*_UNUSABLE):
             self._serve(site, pair.certificate, pair.key)
             self._sources[site] = source
+        return True
 
     def _serve(self, site: Site, certificate: bytes, key: bytes) -> None:
         self._contexts[site] = site_context(certificate, key)

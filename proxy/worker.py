@@ -9,7 +9,7 @@ import itertools
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -118,8 +118,11 @@ async def _serve(plan: Plan, doors: Doors, log: Log, tally: Tally, ties: Ties) -
     loop.set_exception_handler(lambda _loop, context: _failed(listener, log, context))
     watch = Watch(listener, plan.findings, log)
     watching = loop.create_task(watch.run())
+    fresh_looks = looks(plan.certificates, listener.memory.met, log)
+    # What was prepared may be as old as the last reload, where this worker follows one that died.
+    next(fresh_looks)
     servers = await _open(loop, listener, plan, doors, watch)
-    fresh = loop.create_task(_keep_fresh(plan.certificates, listener, log))
+    fresh = loop.create_task(_keep_fresh(fresh_looks))
 
     def retire() -> None:
         _close(servers, doors)
@@ -189,22 +192,36 @@ async def _open(
     ]
 
 
-async def _keep_fresh(certificates: Certificates, listener: Listener, log: Log) -> None:
+async def _keep_fresh(fresh_looks: Iterator[None]) -> None:
     """Serve new certificates soon after they are there."""
-    told = ""
-    for look in itertools.count(1):
+    for _ in fresh_looks:
         await asyncio.sleep(LOOK_SECONDS)
+
+
+def looks(
+    certificates: Certificates, out_of_memory: Callable[[], object], log: Log
+) -> Iterator[None]:
+    """Each step takes new certificates: the first all there are, later ones a part of the files.
+
+    Whatever is wrong with one look, what was there before is served on, and the next look comes.
+    """
+    told = ""
+    for look in itertools.count():
+        part, of = (look % _FILES_LOOKS, _FILES_LOOKS) if look else (0, 1)
         try:
             certificates.look_again()
-            for problem in certificates.look_at_files(look % _FILES_LOOKS, _FILES_LOOKS):
+            for problem in certificates.look_at_files(part, of):
                 log.error("certificate-unusable", message=problem)
             if look % _RENEWAL_LOOKS == 0:
                 certificates.renew_local(datetime.now(UTC))
                 told = ""
         except MemoryError:
-            listener.memory.met()
-        except OperatorError as error:
-            # The one before is served on, and this is tried again.
+            out_of_memory()
+        except Exception as error:  # noqa: BLE001 - one fault must not be the end of all looks
             if str(error) != told:
                 told = str(error)
-                log.error("certificate-unusable", message=told)
+                if isinstance(error, OperatorError):
+                    log.error("certificate-unusable", message=told)
+                else:
+                    fault(log, "looking for new certificates", error)
+        yield

@@ -19,6 +19,11 @@ from proxy.routing import Table
 from tests.authority import Authority
 
 NOW = datetime.now(UTC)
+# PKCS #8 with the algorithm 1.2.3.4.
+UNKNOWN_TYPE = b"""-----BEGIN PRIVATE KEY-----
+MA4CAQAwBQYDKgMEBAIEAA==
+-----END PRIVATE KEY-----
+"""
 
 
 @pytest.fixture
@@ -103,6 +108,17 @@ def test_a_file_that_holds_no_certificate_is_told(
     pair.cert.write_bytes(content)
     with pytest.raises(StartError, match="no usable pair"):
         certificates(tmp_path, {"a.example": pair.tls()})
+
+
+def test_a_key_of_an_unknown_type_is_told_and_the_former_pair_served_on(
+    tmp_path: Path, authority: Authority
+) -> None:
+    pair = authority.pair("a.example")
+    found = certificates(tmp_path, {"a.example": pair.tls()})
+    pair.key.write_bytes(UNKNOWN_TYPE)
+    [problem] = found.look_at_files()
+    assert "no usable pair" in problem
+    assert names_in(found.context("a.example")) == ["a.example"]
 
 
 # ---- names
@@ -331,6 +347,22 @@ def test_what_came_while_memory_was_short_is_taken_with_the_next_look(
         short.setattr("proxy.certificates.site_context", no_memory)
         with pytest.raises(MemoryError):
             found.look_again()
+    found.look_again()
+    assert names_in(found.context("a.example")) == ["a.example"]
+
+
+def test_what_came_while_descriptors_were_short_is_taken_with_a_later_look(
+    tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = certificates(tmp_path, {"a.example": "acme", "b.example": "acme"})
+    pair = authority.pair("a.example")
+    (tmp_path / "a.example.pem").write_bytes(pair.cert.read_bytes())
+    (tmp_path / "a.example.key").write_bytes(pair.key.read_bytes())
+    (tmp_path / "changed").touch()
+    with monkeypatch.context() as short:
+        short.setattr("acme_client.files.read", lambda _path: None)
+        found.look_again()
+    assert found.context("a.example") is None
     found.look_again()
     assert names_in(found.context("a.example")) == ["a.example"]
 
