@@ -70,17 +70,19 @@ class Attempts:
         # By host; not written down, since a disk that is repaired is used again at a restart.
         self._store_troubles: dict[str, Trouble] = {}
 
-    def allowed_at(self, memory: Memory, now: datetime) -> datetime:
+    def allowed_at(self, memory: Memory, present: Pair | None, now: datetime) -> datetime:
         """When the first of the authorities may be asked for this host; never before `now`."""
         directories = self._desk.settings.directories
         asked = min(self._asked_at(memory, each, now) for each in directories)
-        pause = memory.state.pause
-        return asked if pause is None else max(asked, pause.ends)
+        return max(asked, _pause_ends(memory.state, present) or asked)
 
     def outage(self) -> str | None:
-        """The words of the present outage, when no authority can be reached."""
-        outages = [self._outages.get(each) for each in self._desk.settings.directories]
-        return outages[0].error if outages[0] is not None and all(outages) else None
+        """The words of the present outage, when no authority can be reached. One whose wait is over
+        may be over too: whoever asks next will know."""
+        now, directories = self._desk.clock(), self._desk.settings.directories
+        found = [self._outages.get(each) for each in directories]
+        present = [each.error for each in found if each is not None and not each.wait.over(now)]
+        return present[0] if len(present) == len(directories) else None
 
     def clock_set(self) -> None:
         """Forget what was planned on a clock that has been set since."""
@@ -105,7 +107,7 @@ class Attempts:
             errors.append(str(error))
             if isinstance(error, StoreError):
                 break
-        return self._failed(memory, "; ".join(dict.fromkeys(errors)))
+        return self._failed(memory, present, "; ".join(dict.fromkeys(errors)))
 
     # ---- one authority
 
@@ -191,11 +193,11 @@ class Attempts:
         }
         self._tell(Event.ISSUED, memory.host, details)
 
-    def _failed(self, memory: Memory, error: str) -> str:
+    def _failed(self, memory: Memory, present: Pair | None, error: str) -> str:
         now, state = self._desk.clock(), memory.state
         since = state.failing_since
         since = now if since is None or since > now else since
-        again = self.allowed_at(memory, now)
+        again = self.allowed_at(memory, present, now)
         memory.note(replace(state, last_error=error, failing_since=since, next_renewal=again))
         self._tell(Event.FAILED, memory.host, {"error": error, "next_attempt": to_text(again)})
         return error
@@ -210,6 +212,16 @@ def _kind(error: Exception) -> Failure:
 
 def _in_words(error: Exception) -> str:
     return str(error) if isinstance(error, AcmeError) else f"{type(error).__name__}: {error}"
+
+
+def _pause_ends(state: State, present: Pair | None) -> datetime | None:
+    """When the pause after a premature renewal ends. With nothing to serve it is the one after a
+    certificate that could not be used, which is shorter: each has cost an issuance too."""
+    pause = state.pause
+    if pause is None:
+        return None
+    shorter = pause.begun + wait(Failure.UNUSABLE, state.premature)
+    return pause.ends if present is not None else min(pause.ends, shorter)
 
 
 def _was_young(state: State, dates: Validity, now: datetime) -> bool:

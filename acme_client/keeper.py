@@ -81,7 +81,8 @@ class Keeper:
         self._stop = stop or threading.Event()
         self._tell = _one_at_a_time(tell)
         self._at_once = at_once
-        self._forgiving = reloaded
+        # A plain flag, since a signal sets it: an Event would wait for its own lock there.
+        self._wanted = reloaded
         self._memories: dict[str, Memory] = {}
         self._store_trouble: str | None = None
         self._seen = (clock(), monotonic())
@@ -107,11 +108,17 @@ class Keeper:
         the next start."""
         self._stop.set()
 
+    def try_again(self) -> None:
+        """Have what was refused tried at the next look, for a person has been at work; from any
+        thread or signal. Times that an authority named are kept to."""
+        self._wanted = True
+
     def tick(self) -> float:
         """Do what is due; the seconds until something will be. Raises Stopped."""
         if not self._lead():
             return _GLANCE
         self._compare_clocks()
+        self._forgive()
         self._grant_wishes()
         due_now = self._due_now()
         if due_now:
@@ -152,6 +159,13 @@ class Keeper:
             self._inquiries.clock_set()
             self._tell(Event.CLOCK_SET, "", {"seconds": (wall - elapsed).total_seconds()})
 
+    def _forgive(self) -> None:
+        if self._wanted:
+            self._wanted = False
+            for host in self._hosts:
+                memory = self._memory(host)
+                memory.note(poll_soon(memory.state.forgiven()))
+
     def _grant_wishes(self) -> None:
         for wished in self._store.wishes.asked():
             host = normal(wished)
@@ -189,7 +203,7 @@ class Keeper:
         while (left := end - self._monotonic()) > 0:
             if self._stop.wait(min(left, _GLANCE)):
                 return
-            if self._store.wishes.asked():
+            if self._wanted or self._store.wishes.asked():
                 return
 
     # ---- one host
@@ -205,7 +219,7 @@ class Keeper:
 
     def _at_the_start(self, state: State) -> State:
         fingerprint = self._desk.settings.fingerprint
-        if self._forgiving or state.settings != fingerprint:
+        if state.settings != fingerprint:
             state = replace(state.forgiven(), settings=fingerprint)
         return poll_soon(state)
 
@@ -227,6 +241,9 @@ class Keeper:
         memory, pair, now = self._memory(host), self._load(host), self._clock()
         if pair is None or now >= self._due(host, pair):
             self._note_outage(memory)
+        elif memory.state.failing_since is not None:
+            # It was a wish that failed: nobody needs another certificate yet.
+            memory.note(replace(memory.state, failing_since=None))
         memory.note(replace(memory.state, next_renewal=self._planned(host, pair, now)))
         self._judge(memory, pair)
 
@@ -236,7 +253,7 @@ class Keeper:
 
     def _planned(self, host: str, pair: Pair | None, now: datetime) -> datetime:
         """When the next attempt is to be made; `now` at the earliest for a host without a pair."""
-        allowed = self._attempts.allowed_at(self._memory(host), now)
+        allowed = self._attempts.allowed_at(self._memory(host), pair, now)
         return allowed if pair is None else max(self._due(host, pair), allowed)
 
     def _note_outage(self, memory: Memory) -> None:

@@ -26,8 +26,8 @@ from .transport import DEADLINE
 Outcome = tuple[str, str | None]
 """(host, None or the authority's words)"""
 
-# Two orders with two validations each, at worst.
-LONGEST_WISH = 600.0
+# Two orders with two validations each, at worst: what one host takes.
+LONGEST_SILENCE = 600.0
 REHEARSAL = "rehearsal"
 
 
@@ -40,12 +40,13 @@ def renew_now(
     stop: threading.Event | None = None,
     tell: Tell = tell_nobody,
     deadline: float = DEADLINE,
-    longest: float = LONGEST_WISH,
+    silence: float = LONGEST_SILENCE,
 ) -> list[Outcome]:
     """Renew whether due or not; one outcome per host, in order.
 
-    Where another process keeps the store, it is asked to do it. Waits of our own making are
-    disregarded, times that an authority named are not. Raises StoreError and Stopped.
+    Where another process keeps the store, it is asked to do it, and waited for until it has told
+    nothing for `silence` seconds. Waits of our own making are disregarded, times that an authority
+    named are not. Raises StoreError and Stopped.
     """
     stop = stop or threading.Event()
     had_lock = store.locked
@@ -56,28 +57,39 @@ def renew_now(
         finally:
             if not had_lock:
                 store.release_lock()
-    return _wish(store, hosts, Patience(stop), longest)
+    return wait_for_answers(store, hosts, Patience(stop), silence)
 
 
 def _renew(attempts: Attempts, store: Store, host: str) -> Outcome:
     return host, attempts.run(Memory(store, host), store.load(host), forced=True)
 
 
-def _wish(store: Store, hosts: Sequence[str], patience: Patience, longest: float) -> list[Outcome]:
+def wait_for_answers(
+    store: Store, hosts: Sequence[str], patience: Patience, silence: float
+) -> list[Outcome]:
+    """Have the process that keeps the store renew the hosts; it takes them one by one."""
     for host in hosts:
         store.wishes.ask(host)
-    answers: dict[str, str | None] = {}
-    for _ in patience.looks(longest):
-        for host in set(hosts) - set(answers):
-            answered, error = store.wishes.answered(host)
-            if answered:
-                answers[host] = error
-        if len(answers) == len(set(hosts)):
-            break
-    for host in set(hosts) - set(answers):
+    left, answers = set(hosts), dict[str, str | None]()
+    while left and (heard := _next_answers(store, left, patience, silence)):
+        answers |= heard
+        left -= heard.keys()
+    for host in left:
         store.wishes.forget(host)
-        answers[host] = "the running process did not answer"
+        answers[host] = f"no word for {silence:.0f} s from the running process: still under way?"
     return [(host, answers[host]) for host in hosts]
+
+
+def _next_answers(
+    store: Store, hosts: set[str], patience: Patience, silence: float
+) -> dict[str, str | None]:
+    """What is answered next for any of the hosts; nothing when that takes longer than `silence`."""
+    for _ in patience.looks(silence):
+        answers = {host: store.wishes.answered(host) for host in hosts}
+        heard = {host: error for host, (answered, error) in answers.items() if answered}
+        if heard:
+            return heard
+    return {}
 
 
 def rehearse(

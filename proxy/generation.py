@@ -6,6 +6,7 @@ Law: to prepare changes nothing that serves. What cannot be served is found out 
 import gc
 import math
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -91,6 +92,11 @@ class Generation:
                         but={sock for doors in serving for kind in doors for sock in kind}
                     )
 
+    def issue_again(self) -> None:
+        """Have an issuer that is at work try what was refused to it."""
+        if self.issuer is not None:
+            self.issuer.tell(signal.SIGHUP)
+
     def begin_to_issue(self) -> None:
         """Have the issuer started, which waits for this.
 
@@ -138,17 +144,20 @@ def prepare(config: Config, common: Common, former: Generation | None) -> Genera
     return Generation(
         plan,
         [Seat(Kind.WORKER, _worker(plan, each, common), each) for each in doors],
-        _issuer_seat(plan, common, former),
+        issuer_seat(plan, common, former),
     )
 
 
-def _issuer_seat(plan: Plan, common: Common, former: Generation | None) -> Seat | None:
+def issuer_seat(plan: Plan, common: Common, former: Generation | None) -> Seat | None:
+    """Who issues: the former one where nothing changes for it."""
     if not hosts_of(plan.config):
         return None
     if former is not None and alike(former.plan.config, plan.config):
         return former.issuer
     # Load, listen, then talk to the authority: it may be down, and nobody waits for it.
-    return Seat(Kind.ISSUER, _issuer(plan, common), start_at=math.inf)
+    seat = Seat(Kind.ISSUER, None, start_at=math.inf)
+    seat.job = _issuer(plan, common, seat)
+    return seat
 
 
 def _worker(plan: Plan, doors: Doors, common: Common) -> Callable[[Tally, int], int]:
@@ -159,11 +168,13 @@ def _worker(plan: Plan, doors: Doors, common: Common) -> Callable[[Tally, int], 
     return job
 
 
-def _issuer(plan: Plan, common: Common) -> Callable[[Tally, int], int]:
+def _issuer(plan: Plan, common: Common, seat: Seat) -> Callable[[Tally, int], int]:
     def job(tally: Tally, voice: int) -> int:
         from . import issuing
 
-        life = partial(issuing.run, ready=voice, lifeline=common.lifeline)
+        # A person started or reloaded: that is so of the first process, not of its successors.
+        wanted = not seat.failures
+        life = partial(issuing.run, ready=voice, lifeline=common.lifeline, wanted=wanted)
         return _alone(common.log, partial(life, plan.config, common.log, tally))
 
     return job

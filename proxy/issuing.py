@@ -28,10 +28,11 @@ _BEAT_SECONDS = 1.0
 _NICENESS = 5
 
 
-def run(config: Config, log: Log, tally: Tally, *, ready: int, lifeline: int) -> None:
+def run(config: Config, log: Log, tally: Tally, *, ready: int, lifeline: int, wanted: bool) -> None:
     """Keep the certificates until SIGTERM, or until the supervisor is gone.
 
-    How attempts end is counted in `tally`, by host and one of RESULTS.
+    How attempts end is counted in `tally`, by host and one of RESULTS. What was refused is tried
+    again at SIGHUP, and at once where a person `wanted` this start.
     """
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda _number, _frame: stop.set())
@@ -44,7 +45,10 @@ def run(config: Config, log: Log, tally: Tally, *, ready: int, lifeline: int) ->
     alerts = Alerts.configured(config.alerts, config.store, log)
     alerts.follow(store, hosts)
     alerts.start()
-    Keeper(settings_of(config), store, hosts, stop=stop, tell=_teller(log, alerts, tally)).run()
+    tell = _teller(log, alerts, tally)
+    keeper = Keeper(settings_of(config), store, hosts, stop=stop, tell=tell, reloaded=wanted)
+    signal.signal(signal.SIGHUP, lambda _number, _frame: keeper.try_again())
+    keeper.run()
     alerts.close()
 
 

@@ -308,6 +308,8 @@ class Supervisor:
     def _reload(self) -> None:
         """Begin to serve by what the file says now; where it says nothing usable, tell why."""
         self._begin(lambda: self._load().config)
+        if self._coming is not None:
+            self._coming.issue_again()
 
     def _renew(self) -> None:
         """Replace the workers, for the contexts of the days to come: those they have run out."""

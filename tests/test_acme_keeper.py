@@ -28,6 +28,8 @@ from acme_client.errors import (
 )
 from acme_client.memory import Memory
 from acme_client.pair import make_key, read_pair
+from acme_client.patience import Patience
+from acme_client.renewals import wait_for_answers
 from acme_client.times import from_text
 from tests.test_acme_pair import chain
 
@@ -503,6 +505,18 @@ def test_a_restart_that_a_person_wanted_is_worth_another_try(world: World) -> No
     assert len(world.orders) == 2
 
 
+def test_a_keeper_at_work_is_told_that_what_was_refused_is_worth_another_try(
+    world: World,
+) -> None:
+    world.script = lambda directory, host: GiveUp("CAA forbids it")
+    keeper = world.keeper()
+    for told in (False, False, True, False):
+        if told:
+            keeper.try_again()
+        keeper.tick()
+    assert len(world.orders) == 2
+
+
 # ---- many hosts
 
 
@@ -591,6 +605,98 @@ def test_a_renewal_now_overrides_our_waits_but_not_the_authoritys(world: World) 
         [(_, error)] = renew_now(Settings(directory=FIRST), world.store, [HOST])
         assert error == "too many"
     assert len(world.orders) == 2
+
+
+def wish(world: World, keeper: Keeper, host: str = HOST) -> None:
+    """What `hopward renew` does beside a running proxy."""
+    world.store.wishes.ask(host)
+    keeper.tick()
+
+
+def test_a_failed_renewal_now_does_not_end_renewal_information(world: World) -> None:
+    asked = []
+
+    def counted() -> Suggestion | None:
+        asked.append(world.passed)
+        return None
+
+    world.put(HOST, age=timedelta(0))
+    world.suggestion = counted
+    world.script = lambda directory, host: Unreachable("connection refused")
+    keeper = world.keeper()
+    wish(world, keeper)
+    before = len(asked)
+    world.live(keeper, DAY)
+    assert len(asked) >= before + 4
+
+
+def test_a_failed_renewal_now_of_a_good_certificate_is_no_danger(world: World) -> None:
+    world.put(HOST, age=timedelta(0))
+    world.script = lambda directory, host: GiveUp("CAA forbids it")
+    keeper = world.keeper()
+    wish(world, keeper)
+    world.live(keeper, 3 * DAY, step=HOUR)
+    assert world.events(Event.FAILED, Event.DANGER) == [(Event.FAILED, HOST)]
+    assert world.store.state(HOST).last_error == "CAA forbids it"
+
+
+def lose(world: World) -> None:
+    for ending in (".pem", ".key"):
+        world.folder.joinpath(f"{HOST}{ending}").unlink(missing_ok=True)
+
+
+def test_a_host_that_lost_its_pair_does_not_wait_out_the_pause_of_a_premature_renewal(
+    world: World,
+) -> None:
+    keeper = world.keeper()
+    keeper.tick()
+    wish(world, keeper)
+    wish(world, keeper)
+    lose(world)
+    world.live(keeper, 11 * MINUTE)
+    assert world.served() is not None
+
+
+def test_a_host_that_loses_its_pair_again_and_again_is_no_storm(world: World) -> None:
+    keeper = world.keeper()
+    for _ in range(24 * 60):
+        world.live(keeper, MINUTE)
+        lose(world)
+    assert 1 < len(world.issued) <= 7
+
+
+class Meanwhile(Patience):
+    """Time goes by only by waiting, and each wait has somebody else do something."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self.now = 0.0
+        self.work = work
+        super().__init__(threading.Event(), lambda: self.now)
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        self.work()
+
+
+def test_a_renewal_now_of_many_hosts_is_waited_for_while_answers_come(world: World) -> None:
+    hosts = [f"host{number}.example.com" for number in range(5)]
+    left = list(hosts)
+
+    def answer_one_in_nine_minutes() -> None:
+        if left and patience.now >= 540 * (len(hosts) - len(left) + 1):
+            world.store.wishes.answer(left.pop(0), None)
+
+    patience = Meanwhile(answer_one_in_nine_minutes)
+    outcomes = wait_for_answers(world.store, hosts, patience, silence=600)
+    assert outcomes == [(host, None) for host in hosts]
+    assert patience.now >= 5 * 540
+
+
+def test_a_renewal_now_that_nobody_answers_may_still_be_under_way(world: World) -> None:
+    patience = Meanwhile(lambda: None)
+    [(_, words)] = wait_for_answers(world.store, [HOST], patience, silence=600)
+    assert words == "no word for 600 s from the running process: still under way?"
+    assert world.store.wishes.asked() == []
 
 
 # ---- the end

@@ -251,6 +251,29 @@ def test_an_order_under_way_goes_on_over_a_reload_that_does_not_concern_it(
     assert own.count("newOrder") == 1
 
 
+def refused(proxy: Served) -> object:
+    return proxy.says('"event": "failed"')
+
+
+def test_a_reload_of_the_same_file_asks_again_for_what_was_refused(
+    own: AcmeShim, tmp_path: Path
+) -> None:
+    own.on("newOrder", faults.problem(403, "caa", "a CAA record forbids it"), times=1)
+    with Served(tmp_path, configuration(own, tmp_path, [HOST])) as proxy:
+        wait_for(lambda: refused(proxy), 15, what="the refusal")
+        proxy.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: shown(proxy, HOST) == [HOST], 15, what="the certificate")
+
+
+def test_a_start_asks_again_for_what_was_refused(own: AcmeShim, tmp_path: Path) -> None:
+    own.on("newOrder", faults.problem(403, "caa", "a CAA record forbids it"), times=1)
+    config = configuration(own, tmp_path, [HOST])
+    with Served(tmp_path, config) as proxy:
+        wait_for(lambda: refused(proxy), 15, what="the refusal")
+    with Served(tmp_path, config) as proxy:
+        wait_for(lambda: shown(proxy, HOST) == [HOST], 15, what="the certificate")
+
+
 def with_hosts(config: Mapping[str, object], hosts: Sequence[str]) -> dict[str, object]:
     """The configuration for these hosts, each served as the former first one was."""
     sites = config["sites"]
