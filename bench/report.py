@@ -45,8 +45,12 @@ def table(measured: Sequence[Measured], names: Mapping[str, str]) -> str:
 
 
 def faults(measured: Sequence[Measured]) -> str:
-    """Who has no figure for a work, and why; empty where all went right."""
-    told = [f"- {work.name}: {why}" for work, _, wrong in measured for why in wrong.values()]
+    """Who has no figure for a work, and why, in one line; empty where all went right."""
+    told = [
+        f"- {work.name}, {name}: {why.strip().splitlines()[-1]}"
+        for work, _, wrong in measured
+        for name, why in wrong.items()
+    ]
     return "\n".join(["## What went wrong", "", *told, "", ""]) if told else ""
 
 

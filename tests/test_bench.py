@@ -71,7 +71,7 @@ def test_whose_work_was_wrong_is_named() -> None:
     right, wrong = measured(), measured(hopward=figures(1))
     wrong.faults["caddy"] = "caddy logged 2 of about 3 requests"
     assert faults([right]) == ""
-    assert "- announce: caddy logged 2 of about 3 requests\n" in faults([right, wrong])
+    assert "- announce, caddy: caddy logged 2 of about 3 requests\n" in faults([right, wrong])
 
 
 def test_who_was_wrong_once_has_no_figure_and_the_others_go_on() -> None:
