@@ -60,3 +60,9 @@ class OperatorError(Exception):
 
 class StartError(OperatorError):
     """The proxy cannot start: a port is taken, a key cannot be read."""
+
+
+def in_words(error: Exception) -> str:
+    """An error in one line of a log; a fault of ours, which has no words for operators, by kind."""
+    known = isinstance(error, OperatorError | OSError)
+    return str(error) if known else f"{type(error).__name__}: {error}"

@@ -22,10 +22,10 @@ from pathlib import Path
 
 from .bulletin import Bulletin, News
 from .config import Config
-from .config.file import ConfigError, Loaded
+from .config.file import Loaded
 from .counts import Oversight
 from .entrance import Entrance
-from .errors import OperatorError
+from .errors import OperatorError, in_words
 from .fair_share import FairShare
 from .findings import Findings
 from .generation import Common, Generation, prepare
@@ -322,8 +322,8 @@ class Supervisor:
         notify_reloading()
         try:
             self._coming = prepare(config(), self._common, self._current)
-        except (ConfigError, OperatorError, OSError) as error:
-            self._refuse(str(error))
+        except Exception as error:  # noqa: BLE001 - no fault of ours may end who serves
+            self._refuse(in_words(error))
 
     def _upgrade(self) -> None:
         """Become the program that is installed now, if it can do what this one does."""

@@ -84,6 +84,34 @@ def test_an_http_listener_of_false_is_none() -> None:
     assert written("http://127.0.0.1:3000", listen={"http": "false"}).listen.http == ()
 
 
+WILD, WILD6 = Address("0.0.0.0", 443), Address("::", 443)
+LOOPBACK, LOOPBACK6 = Address("127.0.0.1", 443), Address("::1", 443)
+
+
+@pytest.mark.parametrize(
+    ("https", "http"),
+    [
+        ([WILD6], [WILD]),
+        ([WILD], [WILD6]),
+        ([WILD6], [LOOPBACK]),
+        ([WILD6], [LOOPBACK6]),
+        ([WILD6, LOOPBACK], []),
+        ([WILD], [LOOPBACK]),
+        ([WILD6, WILD], [LOOPBACK6]),
+    ],
+)
+def test_no_address_takes_the_connections_to_another(
+    https: list[Address], http: list[Address]
+) -> None:
+    with pytest.raises(ValidationError, match="takes the connections to"):
+        Listen(https=tuple(https), http=tuple(http))
+
+
+@pytest.mark.parametrize("https", [[WILD6, WILD], [WILD, LOOPBACK6], [LOOPBACK, LOOPBACK6]])
+def test_both_families_may_have_an_address_each_on_one_port(https: list[Address]) -> None:
+    assert Listen(https=tuple(https)).https == tuple(https)
+
+
 def test_a_route_inherits_what_it_leaves_out() -> None:
     site = written({
         "to": "http://127.0.0.1:3000",

@@ -155,6 +155,22 @@ def test_a_variable_may_be_part_of_a_value(write: Write) -> None:
     assert (origin.host, origin.port) == ("10.0.0.1", 3000)
 
 
+def test_what_is_not_asked_for_may_be_of_variables_that_are_not_set(write: Write) -> None:
+    path = write(SITE + "store: here\nalerts: {smtp: {password: '${NAME}'}}\nworkers: '${NAME}'\n")
+    config = load(path, {}, only=("sites", "store")).config
+    assert (config.store, config.alerts.smtp) == (Path("here"), None)
+
+
+def test_what_is_asked_for_may_not(write: Write) -> None:
+    path = write(SITE + "store: ${NAME}\nnonsense: 1\n")
+    with pytest.raises(ConfigError) as refusal:
+        load(path, {}, only=("sites", "store"))
+    assert [(problem.line, problem.column) for problem in refusal.value.problems] == [
+        (2, 8),
+        (3, 1),
+    ]
+
+
 def test_a_value_from_the_environment_is_judged_as_if_it_were_written(write: Write) -> None:
     assert problems(write("workers: ${N}\n" + SITE), {"N": "many"}) == [
         "hopward.yml:1:10: 'many' is not a whole number; write 1 or more, or auto"

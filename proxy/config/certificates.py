@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from .section import Section, key
 from .values import (
     FilePath,
+    HmacKey,
     HttpsUrl,
     MailAddress,
     Port,
@@ -29,7 +30,7 @@ class Eab(Section):
     """What a certificate authority gave to bind the account to a customer (RFC 8555 §7.3.4)."""
 
     key_id: Text = Field(description="The key's identifier.")
-    hmac_key: Text = Field(description="The key, in base64url.", repr=False)
+    hmac_key: HmacKey = Field(description="The key, in base64url.", repr=False)
 
 
 EAB = Eab

@@ -7,7 +7,7 @@ text, in values but not in keys.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -103,14 +103,21 @@ class Document:
     _open: set[int] = field(default_factory=set)
 
     @classmethod
-    def read(cls, raw: bytes, file: str, environ: Mapping[str, str]) -> "Document":
-        """The document of a file's bytes; raises `NotYamlError`."""
+    def read(
+        cls, raw: bytes, file: str, environ: Mapping[str, str], without: Sequence[str] = ()
+    ) -> "Document":
+        """The document of a file's bytes, as if these keys did not stand at its top.
+
+        Raises `NotYamlError`.
+        """
         try:
             root = _compose(_decode(raw, file))
             if root is None:
                 raise NotYamlError(
                     Problem(file, 1, 1, "the file is empty; it begins with 'sites:'")
                 )
+            if isinstance(root, yaml.MappingNode):
+                root.value = [pair for pair in root.value if pair[0].value not in without]
             document = cls(file, root, environ)
             document.values = document._value(root)
         except yaml.reader.ReaderError as error:

@@ -6,7 +6,7 @@ the operator's words: nothing of it but its places and kinds leaves this room.
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,18 +56,26 @@ class Loaded:
     warnings: tuple[Problem, ...]
 
 
-def load(path: Path, environ: Mapping[str, str] = os.environ, *, local: bool = False) -> Loaded:
+def load(
+    path: Path,
+    environ: Mapping[str, str] = os.environ,
+    *,
+    local: bool = False,
+    only: Sequence[str] = (),
+) -> Loaded:
     """The configuration in a file; `local`: as it serves on this machine for development.
 
-    Raises `ConfigError` with every problem of the file and of the files it names.
+    `only`: the keys that matter. The others have their defaults, and what stands there may be
+    wrong, or of variables that are not set. Raises `ConfigError` with every problem of the file and
+    of the files it names.
     """
-    document = _read(path, environ)
+    without = [key for key in Config.written_keys() if key not in only] if only else []
+    document = _read(path, environ, without)
     config, problems = _validate(document, path.parent)
-    problems = [*document.problems, *problems, *_same_keys(document)]
-    if not local:
-        problems += _broken_references(document, path.parent)
-    if config is None or problems:
-        raise ConfigError(_in_order(problems))
+    broken = _broken_references(document, path.parent, local)
+    told = _in_order(document.problems, problems, _same_keys(document), broken)
+    if config is None or told:
+        raise ConfigError(told)
     warnings = [*_expired(document, path.parent, local)]
     if local:
         config = for_local_use(config, data_folder(environ))
@@ -75,9 +83,9 @@ def load(path: Path, environ: Mapping[str, str] = os.environ, *, local: bool = F
     return Loaded(config, tuple(_in_order(warnings)))
 
 
-def _read(path: Path, environ: Mapping[str, str]) -> Document:
+def _read(path: Path, environ: Mapping[str, str], without: Sequence[str]) -> Document:
     try:
-        return Document.read(path.read_bytes(), str(path), environ)
+        return Document.read(path.read_bytes(), str(path), environ, without)
     except OSError as error:
         message = f"the file cannot be read: {error.strerror}"
         raise ConfigError([Problem(str(path), 1, 1, message)]) from None
@@ -157,11 +165,12 @@ def _same_keys(document: Document) -> Iterator[Problem]:
             )
 
 
-def _broken_references(document: Document, folder: Path) -> Iterator[Problem]:
+def _broken_references(document: Document, folder: Path, local: bool) -> Iterator[Problem]:
     # Behind the door: cryptography costs more to import than all else here.
-    from .references import broken_references
+    from .references import broken_references, missing_folders
 
-    for place, message in broken_references(document.values, folder):
+    found = () if local else broken_references(document.values, folder)
+    for place, message in (*found, *missing_folders(document.values, folder)):
         yield document.problem(place, message)
 
 
@@ -185,12 +194,15 @@ def _sites(document: Document) -> tuple[str, ...]:
     return tuple(sites) if isinstance(sites, dict) else ()
 
 
-def _in_order(problems: Iterable[Problem]) -> list[Problem]:
-    # One mistake is told once, by whoever saw it first.
-    first: dict[tuple[int, int], Problem] = {}
-    for problem in problems:
-        first.setdefault((problem.line, problem.column), problem)
-    return [first[position] for position in sorted(first)]
+def _in_order(*looks: Iterable[Problem]) -> list[Problem]:
+    # One mistake is told once, by the look that saw it first. One look may find several at a
+    # place: keys that are missing stand nowhere, and are told where their section begins.
+    told: dict[Problem, tuple[int, int]] = {}
+    for problems in looks:
+        before = set(told.values())
+        found = {problem: (problem.line, problem.column) for problem in problems}
+        told |= {problem: place for problem, place in found.items() if place not in before}
+    return sorted(told, key=lambda problem: told[problem])
 
 
 def data_folder(environ: Mapping[str, str]) -> Path:

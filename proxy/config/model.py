@@ -8,7 +8,7 @@ Reading a file, and saying where in it a problem is, is `file`'s.
 
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
-from itertools import count
+from itertools import count, permutations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -54,12 +54,15 @@ class Listen(Section):
 
     @model_validator(mode="after")
     def _take_each_address_once(self) -> Self:
-        addresses = [address for address in (*self.https, *self.http, self.admin) if address]
-        for address in addresses:
-            if addresses.count(address) > 1 and not (
-                isinstance(address, Address) and not address.port
-            ):
-                raise ValueError(f"{address} is listened on twice; write it once")
+        admin = (self.admin,) if isinstance(self.admin, Address) else ()
+        listened = [(each, kind) for kind in (self.https, self.http, admin) for each in kind]
+        for (one, among), (other, _) in permutations(listened, 2):
+            if one == other and one.port:
+                raise ValueError(f"{one} is listened on twice; write it once")
+            if one.takes_in(other, among):
+                raise ValueError(
+                    f"{one} takes the connections to {other} too; give one of them another port"
+                )
         return self
 
 

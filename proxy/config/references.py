@@ -9,6 +9,7 @@ from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
+from stat import S_ISDIR
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -38,6 +39,25 @@ def broken_references(values: object, folder: Path) -> Iterator[Finding]:
         yield from _judge_servers(site, folder, place)
         for prefix, route in _items(_at(site, "routes")):
             yield from _judge_servers(route, folder, (*place, "routes", prefix))
+
+
+def missing_folders(values: object, folder: Path) -> Iterator[Finding]:
+    """The folders that are not there of files that are to be written."""
+    to = _at(_at(values, "access_log"), "to")
+    if isinstance(to, str) and to not in ("stdout", "stderr"):
+        where = (folder / to).parent
+        if _is_missing(where):
+            yield ("access_log", "to"), f"there is no folder '{where}' for this file; make it"
+
+
+def _is_missing(folder: Path) -> bool:
+    try:
+        return not S_ISDIR(folder.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        # Whoever serves may see more than whoever checks.
+        return False
 
 
 def expired_certificates(values: object, folder: Path, now: datetime) -> Iterator[Finding]:
@@ -114,7 +134,8 @@ def _sound_until(cert: Path, key: Path, host: str, *_identities: object) -> date
 
 def identity(path: Path) -> object:
     """What changes when a file does; None where there is none."""
-    with suppress(OSError):
+    # A name that no file can have, with a NUL for instance, is a ValueError.
+    with suppress(OSError, ValueError):
         found = path.stat()
         return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
     return None
@@ -175,6 +196,8 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ValueError(f"'{path}' cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise ValueError(f"{str(path)!r} cannot be read: no file has such a name") from None
 
 
 def _items(values: object) -> Iterator[tuple[str, object]]:

@@ -5,6 +5,7 @@ Pure: text in, value out. Law: whatever is refused is a ValueError that says wha
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -45,6 +46,15 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         return f"{_bracketed(self.host)}:{self.port}"
+
+    def takes_in(self, other: "Address", among: Sequence["Address"]) -> bool:
+        """Whether a socket on this one of `among`, a listener's addresses, has all of `other`'s
+        connections. `[::]` has those of IPv4 too, unless `0.0.0.0` stands beside it."""
+        if not self.port or self.port != other.port:
+            return False
+        if self.host == "::":
+            return ":" in other.host or self._replace(host="0.0.0.0") not in among
+        return self.host == other.host or (self.host == "0.0.0.0" and ":" not in other.host)
 
 
 @dataclass(frozen=True, slots=True)

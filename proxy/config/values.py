@@ -5,6 +5,7 @@ means, so that a `Config` can be built in Python too. Numbers and switches are t
 wants them: so `X-Version: 1.10` stays `1.10`, and nothing that YAML 1.1 would guess is guessed.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sized
 from pathlib import Path
 from types import NoneType
@@ -21,6 +22,9 @@ _OWNED_FIELDS = frozenset({
     "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding",
     "upgrade", "content-length",
 })  # fmt: skip
+# NUL and the surrogates, but for those by which Python carries bytes of the environment that are
+# no UTF-8 (PEP 383).
+_NO_TEXT = re.compile(r"[\0\ud800-\udc7f\udd00-\udfff]")
 
 
 def _reads(wanted: str, parse: Callable[[str], object], *kinds: type) -> PlainValidator:
@@ -149,6 +153,7 @@ FieldValue = Annotated[
     _reads("text, or null to remove the field", units.field_value, NoneType),
     WithJsonSchema({"type": ["string", "number", "boolean", "null"]}),
 ]
+HmacKey = Annotated[str, _reads("base64url", lambda text: _base64url(text)), _ANY_TEXT]
 UserName = Annotated[str, _reads("a user", lambda text: _user(text)), _ANY_TEXT]
 PasswordHash = Annotated[str, _reads("a hash", lambda text: _hash(text)), _ANY_TEXT]
 
@@ -176,14 +181,27 @@ def _max_age(text: str) -> int | None:
 
 
 def _text(text: str) -> str:
-    if not text.strip() or "\0" in text:
+    if not text.strip():
         raise ValueError("empty text stands here; write a value or leave the key out")
+    if found := _NO_TEXT.search(text):
+        raise ValueError(
+            f"U+{ord(found[0]):04X} stands here, which no text and no file's name has; remove it"
+        )
     return text
 
 
 def _mail(text: str) -> str:
     if not all(text.partition("@")) or not text.isprintable() or " " in text:
         raise ValueError(f"{units.shown(text)} is not a mail address; write it as ops@example.com")
+    return text
+
+
+def _base64url(text: str) -> str:
+    # Some authorities hand out the other alphabet, or padding: `acme` reads them as well.
+    digits = re.fullmatch(r"([A-Za-z0-9_+/-]+)={0,2}", text)
+    if digits is None or len(digits[1]) % 4 == 1:
+        # Not shown: it is a secret.
+        raise ValueError("not base64url (letters, digits, '-' and '_'); write it as it was given")
     return text
 
 
