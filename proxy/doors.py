@@ -51,11 +51,12 @@ def open_doors(
     *,
     among: Sequence[Address] = (),
     beside: Sequence[socket.socket] = (),
+    ours: Sequence[socket.socket] = (),
 ) -> list[socket.socket]:
     """That many sockets on one address. Raises StartError naming the address.
 
     Port 0 lets the kernel choose, one port for all. `among`: all addresses that the configuration
-    names, `beside`: the sockets that are open on this one already.
+    names, `beside`: the sockets that are open on this one already, `ours`: all that are open.
     """
     opened: list[socket.socket] = []
     try:
@@ -65,7 +66,8 @@ def open_doors(
     except OSError as error:
         for sock in opened:
             sock.close()
-        raise StartError(f"cannot listen on {show(address)}: {_why(error, address)}") from error
+        why = _why(error, address, ours)
+        raise StartError(f"cannot listen on {show(address)}: {why}") from error
     return opened
 
 
@@ -74,10 +76,12 @@ def usable(addresses: Sequence[Address]) -> Sequence[Address]:
     return addresses if _ipv6_works() else _without_ipv6(addresses)
 
 
-def open_admin_door(place: Address | UnixPath) -> list[socket.socket]:
-    """The one socket of the admin listener. Raises StartError naming the place."""
+def open_admin_door(
+    place: Address | UnixPath, ours: Sequence[socket.socket] = ()
+) -> list[socket.socket]:
+    """The one socket of the admin listener; `ours` as in `open_doors`. Raises StartError."""
     if isinstance(place, Address):
-        return open_doors(place, 1)
+        return open_doors(place, 1, ours=ours)
     sock = socket.socket(socket.AF_UNIX)
     try:
         _make_room(place.path)
@@ -138,6 +142,14 @@ def _ipv6_works() -> bool:
     return True
 
 
+def _meets(sock: socket.socket, address: Address) -> bool:
+    """Whether the two want connections of the same clients."""
+    if sock.family == socket.AF_UNIX:
+        return False
+    own = Address(*sock.getsockname()[:2])
+    return own.takes_in(address, ()) or address.takes_in(own, ())
+
+
 def _without_ipv6(addresses: Sequence[Address]) -> list[Address]:
     kept = [each._replace(host="0.0.0.0") if each.host == "::" else each for each in addresses]
     return [each for each in dict.fromkeys(kept) if ":" not in each.host] or list(addresses)
@@ -173,9 +185,15 @@ def _bind(address: Address, addresses: Sequence[Address], *, shared: bool) -> so
     return sock
 
 
-def _why(error: OSError, address: Address) -> str:
+def _why(error: OSError, address: Address, ours: Sequence[socket.socket]) -> str:
     if error.errno == errno.EADDRINUSE:
-        return "another program listens there; stop it or choose another port"
+        own = next((sock for sock in ours if _meets(sock, address)), None)
+        if own is None:
+            return "another program listens there; stop it or choose another port"
+        return (
+            f"hopward itself listens on {name_of(own)} by the rules in force; restart it, or "
+            "reload without that address first"
+        )
     if error.errno in (errno.EACCES, errno.EPERM):
         return (
             f"no permission for port {address.port}; give the program CAP_NET_BIND_SERVICE, "

@@ -82,7 +82,9 @@ class Entrance:
         for place, address in _numbered(kind, addresses):
             sockets = self._held.setdefault(place, [])
             more = max(0, workers - len(sockets))
-            sockets += open_doors(address, more, among=addresses, beside=sockets)
+            sockets += open_doors(
+                address, more, among=addresses, beside=sockets, ours=self._sockets()
+            )
             for number, sock in enumerate(sockets):
                 shares[number % workers].append(sock)
         return shares
@@ -92,8 +94,11 @@ class Entrance:
             return []
         place = ("admin", str(address), 0)
         if place not in self._held:
-            self._held[place] = open_admin_door(address)
+            self._held[place] = open_admin_door(address, self._sockets())
         return self._held[place]
+
+    def _sockets(self) -> list[socket.socket]:
+        return [sock for sockets in self._held.values() for sock in sockets]
 
     def _return_to(self, before: Mapping[Place, list[socket.socket]]) -> None:
         for place, sockets in list(self._held.items()):

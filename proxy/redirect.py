@@ -1,6 +1,6 @@
 """What port 80 answers: a redirect to https for known hosts, and ACME's http-01 tokens."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from .answers import content_answer, redirect_answer
 from .errors import ClientError
@@ -31,6 +31,11 @@ def redirecting(
         return redirect_answer(location, date=date, close=close, bodiless=head_only)
 
     return respond
+
+
+def port_for_visitors(https_ports: Sequence[int]) -> int:
+    """The port to name of those that https is served on: 443 if it is one, else the first."""
+    return 443 if 443 in https_ports else https_ports[0]
 
 
 def location_of(request: RequestHead, https_port: int) -> bytes:

@@ -32,7 +32,7 @@ from .log import Log
 from .plain import PlainConnection
 from .proxy_protocol import Endpoints
 from .pyopenssl import silence_refusals
-from .redirect import redirecting
+from .redirect import port_for_visitors, redirecting
 from .routing import Table
 from .seat import QUIET, READY
 from .sockets import hold_little
@@ -166,7 +166,7 @@ def _close(servers: Iterable[asyncio.Server], doors: Doors) -> None:
 async def _open(
     loop: asyncio.AbstractEventLoop, listener: Listener, plan: Plan, doors: Doors, watch: Watch
 ) -> list[asyncio.Server]:
-    port = doors.https[0].getsockname()[1]
+    port = port_for_visitors([door.getsockname()[1] for door in doors.https])
     redirect = redirecting(listener, port, plan.certificates.http_token)
     report = Report(listener, plan.certificates, plan.tallies, watch, plan.config.store)
     guarded = any(only_here(door) for door in doors.admin)

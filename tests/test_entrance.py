@@ -88,6 +88,18 @@ def test_where_one_address_cannot_be_had_nothing_has_changed() -> None:
         assert [sockets for _, sockets in doors.places()] == [list(former.https)]
 
 
+def test_where_hopward_itself_has_the_address_by_the_rules_in_force_it_says_so() -> None:
+    with entrance() as doors:
+        [former] = doors.arrange(listen(admin=ANY), 1)
+        taken = former.admin[0].getsockname()[1]
+        with pytest.raises(StartError) as refused:
+            doors.arrange(listen(admin=Address("0.0.0.0", taken)), 1)
+    assert str(refused.value) == (
+        f"cannot listen on 0.0.0.0:{taken}: hopward itself listens on 127.0.0.1:{taken} by the "
+        "rules in force; restart it, or reload without that address first"
+    )
+
+
 def test_port_0_twice_is_two_ports() -> None:
     with entrance() as doors:
         [only] = doors.arrange(listen(ANY, ANY), 1)

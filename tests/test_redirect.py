@@ -8,7 +8,7 @@ from proxy.config import Config
 from proxy.head import read_request
 from proxy.listener import Listener
 from proxy.plain import PlainConnection
-from proxy.redirect import location_of, redirecting
+from proxy.redirect import location_of, port_for_visitors, redirecting
 from proxy.routing import Table
 from proxy.tls import Base
 from tests.playbook import Wire, on_stage, stage
@@ -25,6 +25,13 @@ def test_the_location_is_the_same_url_on_https() -> None:
 
 def test_a_port_that_is_not_443_is_named() -> None:
     assert location(b"/", port=8443) == b"https://a.example:8443/"
+
+
+@pytest.mark.parametrize(
+    ("ports", "named"), [([8443, 443], 443), ([443, 8443], 443), ([8443, 9443], 8443)]
+)
+def test_visitors_are_sent_to_443_where_any_listener_has_it(ports: list[int], named: int) -> None:
+    assert port_for_visitors(ports) == named
 
 
 @pytest.mark.parametrize("host", [b"a.example:80", b"A.Example", b"a.example.", b"a.example:"])
