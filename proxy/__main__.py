@@ -90,10 +90,11 @@ def _usual_file() -> Path | None:
     return next(filter(Path.exists, DEFAULT_FILES), None)
 
 
-def _config(options: Namespace) -> "Config":
+def _config(options: Namespace, *more: str) -> "Config":
+    """Of the sites, the store and `more`: the rest may hang on the service's own environment."""
     from .config.file import load
 
-    return load(_file(options)).config
+    return load(_file(options), only=("sites", "store", *more)).config
 
 
 def _complain(line: str) -> None:
@@ -176,23 +177,45 @@ def _certs(options: Namespace) -> int:
 def _renew(options: Namespace) -> int:
     from .certificate_commands import renew
 
-    return renew(_config(options), options.hosts, say=print, complain=_complain)
+    return renew(_config(options, "acme"), options.hosts, say=print, complain=_complain)
 
 
 def _rehearse(options: Namespace) -> int:
     from .certificate_commands import rehearse
 
-    hosts, directory = options.hosts, options.directory
-    return rehearse(_config(options), hosts, directory, say=print, complain=_complain)
+    config, hosts, directory = _config(options, "acme"), options.hosts, options.directory
+    return rehearse(config, hosts, directory, say=print, complain=_complain)
 
 
 def _trust(options: Namespace) -> int:
-    from .config.file import data_folder, load
     from .trust import trust
 
-    file = options.file or _usual_file()
-    store = load(file, local=True).config.store if file else data_folder(os.environ)
-    return trust(store / "local-ca" / "root.pem", uninstall=options.uninstall, say=print)
+    stores = _stores_of_authorities(options.file or _usual_file())
+    roots = [store / "local-ca" / "root.pem" for store in stores]
+    root = next(filter(_is_there, roots), roots[0])
+    return trust(root, uninstall=options.uninstall, say=print, complain=_complain)
+
+
+def _stores_of_authorities(file: Path | None) -> list[Path]:
+    """Where `run --local` has its authority, and where a service has that of `tls: internal`."""
+    from .config.file import data_folder, load
+    from .named_files import read, store_folder
+
+    if file is None:
+        return [data_folder(os.environ)]
+    local = load(file, local=True, only=("sites", "store")).config.store
+    return [local, store_folder(read(file.read_bytes(), file), file.parent)]
+
+
+def _is_there(path: Path) -> bool:
+    """Also where nobody but others may see it."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _backup(options: Namespace) -> int:
@@ -244,6 +267,8 @@ def _hosts(options: Namespace) -> int:
 
 
 def _version(options: Namespace) -> int:
+    # As in service: the groups that are offered there.
+    openssl_settings.load()
     from OpenSSL import SSL
 
     from .groups import key_exchange_groups

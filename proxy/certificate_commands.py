@@ -11,9 +11,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from acme_client import LETS_ENCRYPT_STAGING, Entry, Store, inventory
+from acme_client import LETS_ENCRYPT_STAGING, Entry, Settings, Store, inventory
 from acme_client.catalogue import described
-from acme_client.pair import read_pair
+from acme_client.pair import read_chain, read_pair
 
 from .automatic import hosts_of, settings_of
 from .config import CertificateFiles, Config
@@ -24,9 +24,9 @@ Say = Callable[[str], None]
 
 
 def certs(config: Config, *, as_json: bool, say: Say) -> int:
-    """Show every certificate that is not the local authority's."""
+    """Show every certificate; of the local authority's, which lie in no file, who signs them."""
     _look_into(config.store)
-    entries = [*inventory(Store(config.store), hosts_of(config)), *_own(config)]
+    entries = [*inventory(Store(config.store), hosts_of(config)), *_own(config), *_local(config)]
     if as_json:
         say(json.dumps(entries, indent=2))
     else:
@@ -52,11 +52,18 @@ def rehearse(
     """A full issuance and a renewal at a staging directory; no live certificate is touched."""
     from acme_client import rehearse as rehearse_at
 
-    settings = replace(settings_of(config), directory=directory or LETS_ENCRYPT_STAGING, eab=None)
     chosen = _chosen(config, hosts)
     act_as_owner_of(config.store)
+    settings = rehearsal_settings(config, directory or LETS_ENCRYPT_STAGING)
     outcomes = rehearse_at(settings, Store(config.store), chosen)
     return _tell(outcomes, "issued and renewed, rehearsed", say, complain)
+
+
+def rehearsal_settings(config: Config, directory: str) -> Settings:
+    """The settings by which `directory` is rehearsed at: `eab` is for the configured one alone."""
+    settings = settings_of(config)
+    eab = settings.eab if directory == settings.directory else None
+    return replace(settings, directory=directory, eab=eab)
 
 
 def table(entries: Iterable[Entry], now: datetime) -> list[str]:
@@ -80,7 +87,7 @@ def table(entries: Iterable[Entry], now: datetime) -> list[str]:
 
 def _days_left(entry: Entry, now: datetime) -> str:
     if entry["not_after"] is None:
-        return "none yet"
+        return "none yet" if entry["issuer"] is None else "-"
     left = datetime.fromisoformat(entry["not_after"]) - now
     return f"{left.total_seconds() / 86400:.1f}"
 
@@ -105,6 +112,17 @@ def _own(config: Config) -> Iterable[Entry]:
             except (OSError, ValueError):
                 pair = None
             yield described(name, pair)
+
+
+def _local(config: Config) -> Iterable[Entry]:
+    """Of the local authority: a worker signs them for itself, for a week, when it needs them."""
+    issuer = None
+    with suppress(OSError, ValueError):
+        root = read_chain((config.store / "local-ca" / "root.pem").read_bytes())[0]
+        issuer = root.subject.rfc4514_string()
+    for name, site in config.sites.items():
+        if site.tls == "internal":
+            yield {**described(name, None), "names": [name], "issuer": issuer}
 
 
 def _chosen(config: Config, hosts: Sequence[str]) -> list[str]:

@@ -29,6 +29,7 @@ from cryptography.x509.oid import NameOID
 from .errors import OperatorError
 
 Command = tuple[str, ...]
+Say = Callable[[str], None]
 
 
 class Anchors(NamedTuple):
@@ -93,6 +94,14 @@ MORE_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/opt/homebrew/opt/nss/
                 "/usr/local/opt/nss/bin")  # fmt: skip
 
 
+# By whether it is to be taken out.
+_MISSING = (
+    "; `hopward run --local` makes it",
+    ", so which one to take out is not known; it has the name hopward-local-authority-… among the "
+    "system's anchors, and `hopward local authority …` in browsers",
+)
+
+
 @dataclass(frozen=True)
 class Authority:
     """The root to be trusted, under the names the stores know it by."""
@@ -136,21 +145,21 @@ class Errand:
     """Known to fail before anything runs; the outcome says why."""
 
 
-def trust(root: Path, *, uninstall: bool, say: Callable[[str], None]) -> int:
+def trust(root: Path, *, uninstall: bool, say: Say, complain: Say) -> int:
     """Makes this machine believe the authority whose certificate is the file `root`, or undoes it.
 
-    Says one line per store. Returns the exit code: 0, or 1 when a store could not be changed.
-    Raises OperatorError where there is no authority.
+    Says one line per store, or complains. Returns the exit code: 0, or 1 when a store could not be
+    changed. Raises OperatorError where there is no authority.
     """
     try:
         authority = read(root)
     except OSError as error:
-        hint = "; `hopward run --local` makes it" if isinstance(error, FileNotFoundError) else ""
+        hint = _MISSING[uninstall] if isinstance(error, FileNotFoundError) else ""
         raise OperatorError(f"{root}: {error.strerror}{hint}") from error
     except ValueError:
         raise OperatorError(f"{root}: is not a certificate") from None
     errands = plan(authority, survey(authority, os.environ), uninstall=uninstall)
-    return max([carry_out(errand, say) for errand in errands])
+    return max([carry_out(errand, say, complain) for errand in errands])
 
 
 def read(root: Path) -> Authority:
@@ -340,14 +349,15 @@ def _package(machine: Machine, which: int) -> str:
 # ---- doing it
 
 
-def carry_out(errand: Errand, say: Callable[[str], None]) -> int:
-    """Runs the errand's commands up to the first that fails, says one line, returns 0 or 1."""
+def carry_out(errand: Errand, say: Say, complain: Say) -> int:
+    """Runs the errand's commands up to the first that fails; one line is said, and 0 returned, or
+    complained of, and 1 returned."""
     for command in errand.commands:
         done = _run(command)
         if done.returncode:
-            say(f"{errand.store}: `{shlex.join(command)}` failed: {_reason(done)}")
+            complain(f"{errand.store}: `{shlex.join(command)}` failed: {_reason(done)}")
             return 1
-    say(f"{errand.store}: {errand.outcome}")
+    (complain if errand.hopeless else say)(f"{errand.store}: {errand.outcome}")
     return int(errand.hopeless)
 
 

@@ -17,6 +17,7 @@ import pytest
 from proxy import VERSION, __main__, command_line
 from proxy.__main__ import main
 from proxy.calls import CALLS, EXAMPLES
+from proxy.config.file import data_folder
 from proxy.local_ca import LocalAuthority
 
 Captured = pytest.CaptureFixture[str]
@@ -173,6 +174,60 @@ def test_version_names_all_that_a_report_of_a_fault_needs(capsys: Captured) -> N
     assert lines[0] == f"hopward {VERSION}"
     assert [line.split()[0] for line in lines[1:]] == ["Python", "OpenSSL", "key"]
     assert lines[3].startswith("key exchange: X25519MLKEM768, ")
+
+
+def test_version_names_the_groups_that_are_offered_in_service() -> None:
+    """OpenSSL reads its settings once in each process."""
+    call = [sys.executable, "-m", "proxy", "version"]
+    done = subprocess.run(call, capture_output=True, text=True, check=True, cwd=CHECKOUT)
+    assert done.stdout.splitlines()[3] == (
+        "key exchange: X25519MLKEM768, SecP256r1MLKEM768, x25519, secp256r1, secp384r1"
+    )
+
+
+# ---- without the service's environment
+
+
+@pytest.mark.parametrize("call", [["certs"], ["backup", "out.tar.gz"], ["_hosts"], ["renew", "x"]])
+def test_a_secret_that_a_command_has_no_use_for_need_not_be_set(
+    file: Path, tmp_path: Path, call: list[str], capsys: Captured
+) -> None:
+    smtp = "smtp: {host: mail.example, from: a@b, to: a@b, password: '${NOWHERE_SET}'}"
+    file.write_text(f"{GOOD}store: {tmp_path / 'store'}\nalerts: {{{smtp}}}\n")
+    command, *arguments = call
+    code = main([command, "-c", str(file), *arguments])
+    assert (code, "NOWHERE_SET" in capsys.readouterr().err) == (int(command == "renew"), False)
+
+
+# ---- trust
+
+
+@pytest.fixture
+def trusted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path]:
+    """The roots that were to be trusted, by a user with an empty home."""
+    roots: list[Path] = []
+
+    def trust(root: Path, **_: object) -> int:
+        roots.append(root)
+        return 0
+
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setattr("proxy.trust.trust", trust)
+    return roots
+
+
+def test_trust_finds_the_authority_of_a_service_where_there_is_none_for_development(
+    file: Path, tmp_path: Path, trusted: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.named_files.store_folder", lambda *_: tmp_path / "service")
+    file.write_text(GOOD)
+    here, service = data_folder(dict(os.environ)), tmp_path / "service"
+    for store in (None, service, here):
+        if store is not None:
+            LocalAuthority.open(store / "local-ca", now=datetime.now(UTC))
+        assert main(["trust", "-c", str(file)]) == 0
+    assert trusted == [each / "local-ca" / "root.pem" for each in (here, service, here)]
 
 
 # ---- calls that make no sense

@@ -218,8 +218,12 @@ def test_under_sudo_no_users_database_becomes_roots() -> None:
 
 
 def said(errand: Errand) -> tuple[int, list[str]]:
-    lines: list[str] = []
-    return carry_out(errand, lines.append), lines
+    """The exit code, and the lines on stdout of a success, on stderr of a failure."""
+    told: list[str] = []
+    complained: list[str] = []
+    code = carry_out(errand, told.append, complained.append)
+    assert (told if code else complained) == []
+    return code, told + complained
 
 
 def test_an_errand_that_succeeds_says_its_outcome_in_one_line() -> None:
@@ -248,16 +252,22 @@ def test_a_hopeless_errand_is_a_failure() -> None:
 
 def test_trust_before_there_is_an_authority_says_how_to_have_one(tmp_path: Path) -> None:
     with pytest.raises(OperatorError) as told:
-        trust(tmp_path / "root.pem", uninstall=False, say=print)
+        trust(tmp_path / "root.pem", uninstall=False, say=print, complain=print)
     assert str(told.value) == (
         f"{tmp_path}/root.pem: No such file or directory; `hopward run --local` makes it"
     )
 
 
+def test_a_root_that_is_gone_is_not_to_be_made_to_take_it_out(tmp_path: Path) -> None:
+    with pytest.raises(OperatorError, match=r"has the name hopward-local-authority-…") as told:
+        trust(tmp_path / "root.pem", uninstall=True, say=print, complain=print)
+    assert "run --local" not in str(told.value)
+
+
 def test_a_file_that_is_no_certificate_is_named(tmp_path: Path) -> None:
     (tmp_path / "root.pem").write_text("hello")
     with pytest.raises(OperatorError, match=r"/root\.pem: is not a certificate$"):
-        trust(tmp_path / "root.pem", uninstall=False, say=print)
+        trust(tmp_path / "root.pem", uninstall=False, say=print, complain=print)
 
 
 def test_two_roots_have_two_names_in_the_stores(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def believers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Belie
     authority = LocalAuthority.open(root.parent, now=datetime.now(UTC))
     with alone_with_the_system_store():
         yield Believers(authority, root, tmp_path)
-        trust(root, uninstall=True, say=print)
+        trust(root, uninstall=True, say=print, complain=print)
 
 
 class TestForReal:
@@ -131,9 +131,9 @@ class TestForReal:
     def test_trust_makes_everybody_believe_and_uninstall_nobody(self, believers: Believers) -> None:
         lines: list[str] = []
         assert believers() == NOBODY
-        assert trust(believers.root, uninstall=False, say=lines.append) == 0
+        assert trust(believers.root, uninstall=False, say=lines.append, complain=print) == 0
         assert believers() == EVERYBODY
-        assert trust(believers.root, uninstall=True, say=lines.append) == 0
+        assert trust(believers.root, uninstall=True, say=lines.append, complain=print) == 0
         assert believers() == NOBODY
         file = f"{DEBIAN.folder}/{read(believers.root).stem}.crt"
         assert lines == [
@@ -144,8 +144,12 @@ class TestForReal:
         ]
 
     def test_both_ways_can_be_gone_twice(self, believers: Believers) -> None:
-        installs = [trust(believers.root, uninstall=False, say=print) for _ in range(2)]
+        installs = [
+            trust(believers.root, uninstall=False, say=print, complain=print) for _ in range(2)
+        ]
         assert believers() == EVERYBODY
-        uninstalls = [trust(believers.root, uninstall=True, say=print) for _ in range(2)]
+        uninstalls = [
+            trust(believers.root, uninstall=True, say=print, complain=print) for _ in range(2)
+        ]
         assert believers() == NOBODY
         assert installs + uninstalls == [0, 0, 0, 0]
