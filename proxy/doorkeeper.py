@@ -44,21 +44,24 @@ class Question:
         self.admitted = asyncio.wrap_future(work)
         self._waiting = 0
 
-    async def answer(self) -> ClientError | None:
-        """Why this client may not come in; None if it may.
-
-        When all who wait for the answer have left, the question is dropped.
-        """
+    def awaited_by(self, task: asyncio.Task[None]) -> None:
+        """`task` waits for the answer from now on. When all such have ended, the question is
+        dropped."""
         self._waiting += 1
+        task.add_done_callback(self._left)
+
+    def _left(self, _task: asyncio.Task[None]) -> None:
+        self._waiting -= 1
+        if not self._waiting and self._work.cancel():
+            self._dropped()
+
+    async def answer(self) -> ClientError | None:
+        """Why this client may not come in; None if it may."""
         try:
             async with asyncio.timeout(PATIENCE):
                 admitted = await asyncio.shield(self.admitted)
         except (TimeoutError, MemoryError):
             return _too_busy()
-        finally:
-            self._waiting -= 1
-            if not self._waiting and self._work.cancel():
-                self._dropped()
         if admitted:
             return None
         return _refusal(self._guard, "this user and password are not known here")

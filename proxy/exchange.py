@@ -9,6 +9,8 @@ never on totals: each byte that passes starts the patience anew (`_watch`).
 
 import asyncio
 import time
+from collections.abc import Coroutine
+from functools import partial
 
 from .body import Body
 from .client import Client
@@ -28,7 +30,6 @@ from .hop import (
 )
 from .listener import Listener
 from .pool import Pool
-from .proxy_protocol import Endpoints
 from .reply import Reply
 from .routing import Route
 from .sockets import unacknowledged
@@ -100,7 +101,7 @@ class Exchange:
         if question is None:
             self._lease()
         else:
-            self._connecting = self._loop.create_task(self._lease_after(question))
+            question.awaited_by(self._begin_beside(self._lease_after(question)))
         return rest
 
     def take_over(self, upstream: Upstream) -> None:
@@ -126,8 +127,7 @@ class Exchange:
 
     def client_left(self) -> None:
         """The client is gone: the upstream shall not work on for nobody."""
-        if (upstream := self._let_go()) is not None:
-            upstream.close()
+        self._let_go()
 
     def client_full(self) -> None:
         if self._upstream is not None:
@@ -155,10 +155,10 @@ class Exchange:
 
     async def _lease_after(self, question: Question) -> None:
         refusal = await question.answer()
-        self._connecting = None
         if refusal is None:
             self._lease()
         else:
+            self._connecting = None
             self._client.exchange_failed(refusal, persist=self._may_persist())
 
     def _lease(self) -> None:
@@ -170,44 +170,47 @@ class Exchange:
         repeatable = self._request.method in IDEMPOTENT and self._kept is not None
         upstream = None if self._retried else pool.lease(repeatable=repeatable)
         if upstream is not None:
-            self._leased(upstream, pool)
+            self._leased(upstream)
         else:
             # Opening has a time of its own; that of a stale connection ends here.
             self._client.wait_until(None)
-            self._connecting = self._loop.create_task(self._connect(pool))
+            self._begin_beside(self._connect(pool))
 
     async def _connect(self, pool: Pool) -> None:
-        """Open a connection to the pool's origin, or else to the first other that answers."""
-        tried = [pool.origin]
-        while True:
-            try:
-                upstream = await pool.connect(self._ends())
-            except UpstreamError as error:
-                healthy = self._listener.healthy(self._route)
-                following = self._listener.pools.choose(to for to in healthy if to not in tried)
-                if following is None:
-                    self._failed(error)
-                    return
-                self.failures += (error.reason,)
-                pool = following
-                self.origin = pool.origin
-                tried.append(pool.origin)
-            else:
-                self._leased(upstream, pool)
-                return
-
-    def _ends(self) -> Endpoints | None:
-        """The ends of the client's connection, whoever the client is by its proxies' word."""
         ends = self._client.endpoints()
-        return None if ends is None else ends.from_client(self._sender.address)
+        told = ends and ends.from_client(self._sender.address)
+        others = partial(self._listener.healthy, self._route)
+        try:
+            upstream = await self._listener.pools.connect(pool, others, told, self._turned_to)
+        except UpstreamError as error:
+            self._failed(error)
+        else:
+            self._leased(upstream)
 
-    def _leased(self, upstream: Upstream, pool: Pool) -> None:
+    def _turned_to(self, origin: Origin, reason: str) -> None:
+        self.origin = origin
+        self.failures += (reason,)
+
+    def _begin_beside(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        self._connecting = task = self._loop.create_task(work)
+        task.add_done_callback(self._beside_done)
+        return task
+
+    def _beside_done(self, task: asyncio.Task[None]) -> None:
+        """A fault of ours is told, and leaves no client waiting."""
+        if task.cancelled() or (fault := task.exception()) is None:
+            return
+        self._loop.call_exception_handler({"message": "in an exchange", "exception": fault})
+        if self._connecting is not None or self._upstream is not None:
+            self._failed(UpstreamError(502, "fault"))
+
+    def _leased(self, upstream: Upstream) -> None:
         self._upstream, self._connecting = upstream, None
         upstream.receiver = self
         assert self._kept is not None, "nothing is dropped before it has been sent once"
         host = self._request.host
-        if self._route.config.host_header == "upstream":
-            host = pool.origin.authority.encode("ascii")
+        if self._route.config.host_header == "upstream" and self.origin is not None:
+            host = self.origin.authority.encode("ascii")
         # Before the write, which may find the upstream full and hold the client again.
         self._client.release()
         line = request_line(self._request, host)
@@ -337,22 +340,22 @@ class Exchange:
 
     # Failures and patience.
 
-    def _let_go(self) -> Upstream | None:
-        """Ask nobody any more; returns the connection, where there is one."""
+    def _let_go(self) -> None:
+        """Ask nobody any more."""
         if self._connecting is not None:
             self._connecting.cancel()
-        upstream, self._upstream, self._connecting = self._upstream, None, None
-        return upstream
+        if self._upstream is not None:
+            self._upstream.close()
+        self._upstream = self._connecting = None
 
     def _failed(self, error: UpstreamError) -> None:
-        upstream = self._let_go()
+        upstream = self._upstream
+        self._let_go()
         stale = upstream is not None and upstream.reused and not self._answered
         kept = self._kept is not None and self._request.method in IDEMPOTENT
         repeatable = kept and stale and error.status == 502
-        if upstream is not None:
-            if self._reply is None and error.status == 502 and not stale:
-                upstream.failed(error.reason)
-            upstream.close()
+        if upstream is not None and self._reply is None and error.status == 502 and not stale:
+            upstream.failed(error.reason)
         verdict = VERDICTS[self._reply is not None, repeatable]
         self.failures += ("stale" if verdict is Verdict.RETRY_ONCE else error.reason,)
         if verdict is Verdict.RETRY_ONCE:

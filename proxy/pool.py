@@ -207,6 +207,30 @@ class Pools:
                 best.standing.tried(_now())
         return best
 
+    async def connect(
+        self,
+        pool: Pool,
+        others: Callable[[], Iterable[Origin]],
+        ends: Endpoints | None,
+        turned_to: Callable[[Origin, str], None],
+    ) -> Upstream:
+        """Open a connection to the pool's origin, or else to the first of the others that answers.
+
+        `turned_to` hears of each further origin, and why the one before was none. Raises the
+        UpstreamError of the last.
+        """
+        tried = [pool.origin]
+        while True:
+            try:
+                return await pool.connect(ends)
+            except UpstreamError as error:
+                following = self.choose(to for to in others() if to not in tried)
+                if following is None:
+                    raise
+                turned_to(following.origin, error.reason)
+                pool = following
+                tried.append(pool.origin)
+
     def standing(self, origin: Origin) -> Standing | None:
         """How an origin stands; None when nobody has asked for it yet."""
         pool = self._pools.get(origin)

@@ -17,6 +17,13 @@ from tests.playbook import on_stage, settled, stage
 from tests.scene import GET, OK, Scene, post
 
 
+class Faulty:
+    """A hash that cannot be made."""
+
+    def matches(self, password: bytes) -> bool:
+        raise RuntimeError("a fault")
+
+
 class Slow:
     """A hash of the password `secret` that takes until it is let go."""
 
@@ -53,6 +60,15 @@ def asked(keeper: Doorkeeper, guard: Guard, fields: Fields) -> Question:
 async def verdict(question: Question) -> int:
     refusal = await question.answer()
     return 200 if refusal is None else refusal.status
+
+
+def asker(question: Question) -> asyncio.Task[None]:
+    async def ask() -> None:
+        await question.answer()
+
+    task = asyncio.ensure_future(ask())
+    question.awaited_by(task)
+    return task
 
 
 def refused(keeper: Doorkeeper, guard: Guard, fields: Fields) -> ClientError:
@@ -133,7 +149,7 @@ async def test_a_question_whose_askers_have_all_left_is_dropped(slow: Slow) -> N
     first = asyncio.ensure_future(verdict(asked(keeper, guard, said(b"ann", b"first"))))
     await asyncio.to_thread(slow.begun.acquire)
     second = asked(keeper, guard, said(b"ann", b"second"))
-    askers = [asyncio.ensure_future(verdict(second)) for _ in range(2)]
+    askers = [asker(second) for _ in range(2)]
     await settled()
     askers[0].cancel()
     await settled()
@@ -143,6 +159,25 @@ async def test_a_question_whose_askers_have_all_left_is_dropped(slow: Slow) -> N
     assert asked(keeper, guard, said(b"ann", b"second")) is not second
     slow.let_go.set()
     assert await first == 401
+    keeper.close()
+
+
+@on_stage
+async def test_a_question_that_is_asked_again_as_its_asker_leaves_is_not_dropped(
+    slow: Slow,
+) -> None:
+    keeper, guard = Doorkeeper(), Guard("a", {b"ann": slow})
+    first = asyncio.ensure_future(verdict(asked(keeper, guard, said(b"ann", b"first"))))
+    await asyncio.to_thread(slow.begun.acquire)
+    leaving = asker(asked(keeper, guard, said(b"ann")))
+    await settled()
+    leaving.cancel()
+    question = asked(keeper, guard, said(b"ann"))
+    asker(question)
+    joined = asyncio.ensure_future(verdict(question))
+    await settled()
+    slow.let_go.set()
+    assert (await first, await joined) == (401, 200)
     keeper.close()
 
 
@@ -220,4 +255,20 @@ async def test_who_is_refused_may_ask_again_on_the_same_connection(slow: Slow) -
     await answered(slow, question)
     assert scene.client.error is not None
     assert (scene.client.error.status, scene.client.persist) == (401, True)
+    scene.listener.doorkeeper.close()
+
+
+@on_stage
+async def test_a_password_that_cannot_be_verified_is_502_and_told() -> None:
+    faults: list[str] = []
+    stage().set_exception_handler(lambda _loop, context: faults.append(str(context["exception"])))
+    scene = Scene()
+    question = asked(scene.listener.doorkeeper, Guard("a", {b"ann": Faulty()}), said(b"ann"))
+    await scene.asks(GET, question=question)
+    with pytest.raises(RuntimeError):
+        await question.answer()
+    await settled()
+    assert scene.client.error is not None
+    assert (scene.client.error.status, faults) == (502, ["a fault"])
+    assert scene.wires == []
     scene.listener.doorkeeper.close()

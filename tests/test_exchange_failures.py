@@ -56,6 +56,22 @@ async def test_an_origin_that_refuses_is_made_up_for_by_another() -> None:
 
 
 @on_stage
+async def test_a_fault_of_ours_is_told_and_leaves_no_client_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def faulty(*_args: object, **_options: object) -> None:
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(stage(), "create_connection", faulty)
+    faults: list[str] = []
+    stage().set_exception_handler(lambda _loop, context: faults.append(str(context["exception"])))
+    scene = Scene()
+    await scene.asks(GET)
+    assert failed_with(scene) == (502, "fault")
+    assert faults == ["a fault"]
+
+
+@on_stage
 async def test_all_origins_are_tried_once_before_it_is_502() -> None:
     scene = Scene(to=TWO)
     stage().unreachable.update(("127.0.0.1", "127.0.0.2"))

@@ -124,6 +124,13 @@ def test_an_origin_that_is_nearly_right_is_refused_with_the_right_one(url: str, 
     assert "password" not in str(refusal.value)
 
 
+def test_a_server_whose_name_no_resolver_takes_is_refused() -> None:
+    """RFC 1035 §2.3.4."""
+    assert units.origin(f"http://a.{'b' * 63}.c:1").port == 1
+    with pytest.raises(ValueError, match="at most 63 characters"):
+        units.origin(f"http://a.{'b' * 64}.c:1")
+
+
 @pytest.mark.parametrize(
     "url", ["ftp://a", "http://", "http://a b", "http://::1:80", "http://1.2.3.4.5", "unix:", ""]
 )

@@ -25,6 +25,9 @@ _LONGEST = 10 * 365 * 24 * 3600
 # sockaddr_un holds 108 bytes on Linux (104 on macOS), the last one a NUL.
 _LONGEST_UNIX_PATH = 103
 
+# RFC 1035 §2.3.4. An IPv6 address is shorter.
+_LONGEST_LABEL = 63
+
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _ORIGIN = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<server>[^/?#]*)(?P<rest>(?s:.*))")
 _SERVER = re.compile(r"(\[(?P<ipv6>[^\[\]]*)\]|(?P<host>[^:\[\]]*))(:(?P<port>[0-9]*))?")
@@ -228,6 +231,11 @@ def _server(text: str, url: str) -> tuple[str, int | None]:
     host = (found["ipv6"] or found["host"] or "").lower() if found else ""
     if found is None or not _is_server(host, found["ipv6"] is not None):
         raise ValueError(f"{shown(url)} names no server; write it as http://127.0.0.1:3000")
+    if any(len(label) > _LONGEST_LABEL for label in host.split(".")):
+        raise ValueError(
+            f"{shown(url)} names no server; "
+            f"between two dots of a name are at most {_LONGEST_LABEL} characters"
+        )
     return host, port(found["port"]) if found["port"] else None
 
 
