@@ -60,6 +60,13 @@ def test_a_record_is_set_and_nothing_is_said(zone: Zone) -> None:
     assert zone.texts == {NAME: ['"one"']}
 
 
+def test_a_value_may_begin_with_a_dash(zone: Zone) -> None:
+    assert hook(zone, "powerdns", "present", NAME, "-one").returncode == 0
+    assert zone.texts == {NAME: ['"-one"']}
+    assert hook(zone, "powerdns", "cleanup", NAME, "-one").returncode == 0
+    assert zone.texts == {NAME: []}
+
+
 def test_a_second_record_of_one_name_stands_beside_the_first(zone: Zone) -> None:
     for value in ("one", "two"):
         hook(zone, "powerdns", "present", NAME, value)
