@@ -47,7 +47,7 @@ def described(
         host=host,
         names=[] if leaf is None else list(subject_names(leaf)),
         issuer=None if leaf is None else leaf.issuer.rfc4514_string(),
-        serial=None if leaf is None else f"{leaf.serial_number:x}",
+        serial=None if pair is None else pair.serial,
         not_before=None if pair is None else to_text(pair.not_before),
         not_after=None if pair is None else to_text(pair.not_after),
         next_renewal=None if next_renewal is None else to_text(next_renewal),
@@ -60,5 +60,5 @@ def _entry(store: Store, host: str) -> Entry:
     planned = state.next_renewal
     dates = validity(pair)
     if planned is None and dates is not None:
-        planned = due(dates, host, state.window)
+        planned = due(dates, host)
     return described(host, pair, next_renewal=planned, last_error=state.last_error)

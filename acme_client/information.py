@@ -56,12 +56,18 @@ class Inquiries:
                 self._quiet[directory] = now + _QUIET
             memory.note(replace(memory.state, polled=now, next_poll=now + _AGAIN))
             return
-        window, again = memory.state.window, None
+        window, again = memory.state.window_of(present.serial), None
         if suggestion is not None:
             start, end, again = suggestion
             if window is None or not window.same(start, end):
                 window = Window.draw(start, end, self._chance())
-        found = replace(memory.state, window=window, polled=now, next_poll=next_poll(again, now))
+        found = replace(
+            memory.state,
+            window=window,
+            suggested_for=present.serial,
+            polled=now,
+            next_poll=next_poll(again, now),
+        )
         memory.note(found)
 
 

@@ -104,8 +104,8 @@ class Keeper:
             self._store.release_lock()
 
     def stop(self) -> None:
-        """End `run` within a second, from any thread or signal; what is under way is resumed at
-        the next start."""
+        """End `run` within a second, from any thread or signal, but for a TXT record that is being
+        taken away; what is under way is resumed at the next start."""
         self._stop.set()
 
     def try_again(self) -> None:
@@ -249,7 +249,7 @@ class Keeper:
 
     def _due(self, host: str, pair: Pair) -> datetime:
         dates = Validity(pair.not_before, pair.not_after)
-        return due(dates, host, self._memory(host).state.window)
+        return due(dates, host, self._memory(host).state.window_of(pair.serial))
 
     def _planned(self, host: str, pair: Pair | None, now: datetime) -> datetime:
         """When the next attempt is to be made; `now` at the earliest for a host without a pair."""

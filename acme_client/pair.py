@@ -34,6 +34,8 @@ class Pair(NamedTuple):
     """Aware, UTC."""
     not_after: datetime
     """Aware, UTC."""
+    serial: str
+    """The serial number of the leaf in hexadecimal digits."""
 
 
 def validity(pair: Pair | None) -> Validity | None:
@@ -53,7 +55,8 @@ def read_pair(certificate: bytes, key: bytes, host: str) -> Pair:
         raise ValueError("the certificate belongs to another key")
     if not covers(subject_names(leaf), host):
         raise ValueError(f"the certificate is not for {host}")
-    return Pair(certificate, key, leaf.not_valid_before_utc, leaf.not_valid_after_utc)
+    dates = leaf.not_valid_before_utc, leaf.not_valid_after_utc
+    return Pair(certificate, key, *dates, f"{leaf.serial_number:x}")
 
 
 def read_chain(pem: bytes) -> list[x509.Certificate]:

@@ -63,6 +63,8 @@ class State:
     challenge: str | None = None
     """The one that is tried first."""
     window: Window | None = None
+    suggested_for: str | None = None
+    """The serial number of the certificate that the window is for."""
     next_poll: datetime | None = None
     polled: datetime | None = None
     replaceable: bool = True
@@ -86,6 +88,10 @@ class State:
         """
         kept = {key: each for key, each in self.troubles.items() if each.kind not in _PERSONAL}
         return replace(self, troubles=kept)
+
+    def window_of(self, serial: str) -> Window | None:
+        """What was suggested for this certificate: what was for another one says nothing of it."""
+        return self.window if self.suggested_for == serial else None
 
     def validations_left(self, now: datetime) -> int:
         """How many may fail yet within the hour."""
@@ -133,6 +139,7 @@ def _plain(state: State) -> dict[str, Any]:
         "settings": state.settings,
         "challenge": state.challenge,
         "window": _plain_window(state.window),
+        "suggested_for": state.suggested_for,
         "next_poll": _moment(state.next_poll),
         "polled": _moment(state.polled),
         "replaceable": state.replaceable,
@@ -176,6 +183,7 @@ def _parsed(found: dict[str, Any]) -> State:
         settings=_text(plain["settings"]),
         challenge=_text(plain["challenge"]),
         window=None if window is None else _window(window),
+        suggested_for=_text(plain["suggested_for"]),
         next_poll=_optional(plain["next_poll"]),
         polled=_optional(plain["polled"]),
         replaceable=bool(plain["replaceable"]),

@@ -396,6 +396,18 @@ def test_a_window_after_the_end_does_not_let_a_certificate_expire(world: World) 
     assert world.left() > 80 * DAY
 
 
+def test_a_window_of_another_certificate_says_nothing_of_this_one(world: World) -> None:
+    world.put(HOST, age=timedelta(0))
+    world.suggestion = suggests(world, 20 * DAY, 22 * DAY)
+    world.keeper().tick()
+    world.passed += 22 * DAY
+    # as a process leaves it that dies between the pair and what it would remember of it
+    world.put(HOST, age=timedelta(0))
+    world.suggestion = lambda: None
+    world.live(world.keeper(), DAY, step=HOUR)
+    assert world.orders == []
+
+
 def test_the_time_in_a_window_is_drawn_once(world: World) -> None:
     world.put(HOST, age=timedelta(0))
     world.suggestion = suggests(world, 20 * DAY, 22 * DAY)

@@ -84,7 +84,7 @@ def _next_renewal(
         return None
     if source == "internal":
         return renewal_time(dates.not_before, dates.not_after)
-    return due(dates, host, state.window)
+    return due(dates, host)
 
 
 def _level(source: Source, dates: Validity | None, state: State, now: datetime) -> Level:
