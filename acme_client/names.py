@@ -39,12 +39,14 @@ def as_address(name: str) -> Address | None:
 def file_stem(host: str) -> str:
     """The name of a host's files without their ending: `*` becomes `_`.
 
+    Of a host `acme` it ends in the dot that no name here has: `acme.json` holds the accounts.
+
     Raises ValueError for what no host can be named, so that no name leaves the store's folder.
     """
     stem = normal(host).replace("*", "_")
     if not _FILE_STEM.fullmatch(stem):
         raise ValueError(f"{host!r} is no name a certificate can have")
-    return stem
+    return "acme." if stem == "acme" else stem
 
 
 def identifier(name: str) -> dict[str, str]:

@@ -201,9 +201,14 @@ class Store:
             files.replace(self.folder / "changed", b"", durable=False)
 
     def accounts(self) -> dict[str, Any]:
-        """`acme.json`; where it is corrupt, it is set aside and its backup is read."""
+        """`acme.json`; where it is corrupt, it is set aside and its backup is read.
+
+        Raises StoreError for a file that cannot be read: taken for none, it would be replaced.
+        """
         for path in (self._accounts, self._accounts_before):
-            content = files.read(path)
+            content = None
+            with files.failures_named(), suppress(FileNotFoundError):
+                content = path.read_bytes()
             if content is None:
                 continue
             with suppress(ValueError, RecursionError):

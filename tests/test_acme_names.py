@@ -18,6 +18,7 @@ BOTH = ("tls-alpn-01", "http-01")
         ("*.example.com", "_.example.com"),
         ("192.0.2.1", "192.0.2.1"),
         ("[2001:DB8:0::1]", "2001:db8::1"),
+        ("acme", "acme."),
     ],
 )
 def test_a_hosts_files_are_named_after_it(host: str, stem: str) -> None:

@@ -256,6 +256,23 @@ def test_without_a_copy_corrupt_accounts_are_none(store: Store, content: bytes) 
     assert store.accounts() == {}
 
 
+def test_accounts_that_cannot_be_read_are_not_taken_for_none(store: Store) -> None:
+    for name in ("acme.json", "acme.json.bak"):
+        store.folder.joinpath(name).mkdir()
+    with pytest.raises(StoreError, match=r"acme\.json: Is a directory"):
+        store.accounts()
+
+
+def test_a_host_called_acme_has_files_beside_the_accounts(store: Store) -> None:
+    accounts = {"https://ca.example/dir": {"uri": "https://ca.example/1"}}
+    store.save_accounts(accounts)
+    store.save_state("acme", State(last_error="no such name"))
+    put(store, host="acme")
+    assert store.accounts() == accounts
+    assert store.state("acme").last_error == "no such name"
+    assert served(store, "acme") is not None
+
+
 # ---- telling
 
 
@@ -341,6 +358,7 @@ states = some.builds(
     pause=some.none() | waits,
     challenge=some.none() | some.text(),
     window=some.none() | some.builds(Window, moments, moments, moments),
+    suggested_for=some.none() | some.text(),
     next_poll=some.none() | moments,
     polled=some.none() | moments,
     replaceable=some.booleans(),
