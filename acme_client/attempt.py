@@ -19,6 +19,7 @@ from .errors import (
     SettingsError,
     Stopped,
     StoreError,
+    TooManyFailed,
     Unreachable,
     ValidationFailed,
 )
@@ -165,7 +166,7 @@ class Attempts:
         now, kind = self._desk.clock(), _kind(error)
         failures = before.failures + 1 if before is not None and before.kind is kind else 1
         ends = now + wait(kind, failures, validity(present), now)
-        if isinstance(error, RetryLater):
+        if isinstance(error, RetryLater | TooManyFailed):
             ends = max(ends, error.not_before)
         return Trouble(kind, failures, Wait(now, ends), _in_words(error))
 

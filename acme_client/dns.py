@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 
-from .errors import GiveUp, Retry
+from .errors import NotTried
 from .patience import Patience
 
 # DNS providers take minutes, rarely more.
@@ -26,8 +26,15 @@ def record_name(name: str) -> str:
     return f"_acme-challenge.{name.removeprefix('*.')}"
 
 
-def run_hook(hook: Sequence[str], action: str, name: str, value: str, patience: Patience) -> None:
-    """Run the program; raises Retry with its last words, GiveUp when it cannot be run, Stopped."""
+def run_hook(
+    hook: Sequence[str],
+    action: str,
+    name: str,
+    value: str,
+    patience: Patience,
+    longest: float = LONGEST,
+) -> None:
+    """Run the program; raises Stopped, and NotTried with its last words or why it cannot be run."""
     with tempfile.TemporaryFile() as output:
         try:
             program = subprocess.Popen(
@@ -37,9 +44,9 @@ def run_hook(hook: Sequence[str], action: str, name: str, value: str, patience: 
                 stderr=subprocess.STDOUT,
             )
         except OSError as error:
-            raise GiveUp(f"the dns hook {hook[0]} cannot be run: {error.strerror}") from error
+            raise NotTried(f"the dns hook {hook[0]} cannot be run: {error.strerror}") from error
         try:
-            _await_end(program, patience)
+            _await_end(program, patience, longest)
         finally:
             if program.poll() is None:
                 program.kill()
@@ -47,11 +54,11 @@ def run_hook(hook: Sequence[str], action: str, name: str, value: str, patience: 
         if program.returncode:
             output.seek(0)
             words = output.read()[-300:].decode("utf-8", "replace").strip()
-            raise Retry(f"the dns hook ended with {program.returncode}: {words or 'no words'}")
+            raise NotTried(f"the dns hook ended with {program.returncode}: {words or 'no words'}")
 
 
-def _await_end(program: subprocess.Popen[bytes], patience: Patience) -> None:
-    for _ in patience.looks(LONGEST):
+def _await_end(program: subprocess.Popen[bytes], patience: Patience, longest: float) -> None:
+    for _ in patience.looks(longest):
         if program.poll() is not None:
             return
-    raise Retry(f"the dns hook did not end within {LONGEST:g} s")
+    raise NotTried(f"the dns hook did not end within {longest:g} s")

@@ -54,6 +54,19 @@ class ValidationFailed(IssueError):
     """The authority looked for a challenge's answer and did not find it."""
 
 
+class NotTried(ValidationFailed):
+    """A challenge that could not be tried, so nothing was validated: it is not offered, or the dns
+    hook failed."""
+
+
+class TooManyFailed(ValidationFailed):
+    """By our own limit no validation may be tried before `not_before`."""
+
+    def __init__(self, words: str, not_before: datetime) -> None:
+        super().__init__(words)
+        self.not_before = not_before
+
+
 class BadCertificate(IssueError):
     """What was downloaded is no usable certificate for what was ordered."""
 

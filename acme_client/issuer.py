@@ -22,15 +22,17 @@ from .errors import (
     BadCertificate,
     GiveUp,
     IssueError,
+    NotTried,
     NotUnderstood,
     OrderGone,
     RetryLater,
+    TooManyFailed,
     ValidationFailed,
 )
 from .memory import Memory
 from .names import normal, possible_challenges
 from .network import Network
-from .order import NotOffered, Order
+from .order import Order
 from .pair import Pair, check_download, make_key, read_chain, read_key, signing_request
 from .patience import Patience
 from .proof import Proof
@@ -143,12 +145,12 @@ class _Issuance:
             placed = self._place()
             try:
                 placed.prove(challenge, self._proof, self._patience, self._check_limit)
+            except (RetryLater, TooManyFailed) as error:
+                words = "; ".join(str(each) for each in (*failures, error))
+                raise type(error)(words, error.not_before) from error
             except ValidationFailed as error:
                 failures.append(error)
                 self._count_failure(error)
-            except RetryLater as error:
-                words = "; ".join(str(each) for each in (*failures, error))
-                raise RetryLater(words, error.not_before) from error
             else:
                 self._memory.update(challenge=challenge)
                 return placed
@@ -165,14 +167,14 @@ class _Issuance:
         return sorted(possible, key=lambda each: each != self._memory.state.challenge)
 
     def _check_limit(self) -> None:
-        """Raise RetryLater where another failed validation would be one too many."""
+        """Raise TooManyFailed where another failed validation would be one too many."""
         now, state = self._clock(), self._memory.state
         if state.validations_left(now) <= 0:
             words = f"{MOST_FAILED_VALIDATIONS} validations failed within the hour"
-            raise RetryLater(words, state.validation_allowed_at(now))
+            raise TooManyFailed(words, state.validation_allowed_at(now))
 
     def _count_failure(self, error: ValidationFailed) -> None:
-        if not isinstance(error, NotOffered):
+        if not isinstance(error, NotTried):
             self._memory.put(self._memory.state.with_failed_validation(self._clock()))
 
     def _place(self) -> Order:

@@ -13,6 +13,7 @@ from josepy.b64 import b64encode
 
 from .errors import (
     GiveUp,
+    NotTried,
     NotUnderstood,
     OrderGone,
     Retry,
@@ -108,15 +109,16 @@ class Order:
         offered = _challenge(authorization, challenge)
         key = self._network.key
         if offered is None or key is None:
-            raise NotOffered(f"{name}: the authority does not offer {challenge}")
+            raise NotTried(f"{name}: the authority does not offer {challenge}")
         with proof.shown(challenge, name, str(offered.get("token")), key):
             self._network.post(str(offered.get("url")), {})
             found = self._settled(url, ("pending", "processing"), VALIDATION_TAKES, patience)
         if found.get("status") == "valid":
             return
-        if found.get("status") == "pending":
-            raise Retry(f"{name}: no validation by {challenge} within {VALIDATION_TAKES:g} s")
         error = _mapping((_challenge(found, challenge) or {}).get("error"))
+        if found.get("status") == "pending" and not error:
+            words = f"no validation by {challenge} within {VALIDATION_TAKES:g} s"
+            raise ValidationFailed(f"{name}: {words}")
         raise validation_failure(f"{name} by {challenge}", error, self._network.clock())
 
     def finalize(self, request: bytes, patience: Patience) -> None:
@@ -128,6 +130,7 @@ class Order:
         self._body = self._settled(self.url, ("pending",), VALIDATION_TAKES, patience)
         if self.status == "ready":
             self._hand_in(request)
+        if self.status in ("ready", "processing"):
             self._body = self._settled(self.url, ("processing",), FINALIZATION_TAKES, patience)
         if self.status == "ready":
             # It never came in, or the answer of before was from a replica that lags behind.
@@ -178,10 +181,6 @@ class Order:
         if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
             raise Retry(f"the order's {name} cannot be read")
         return found
-
-
-class NotOffered(ValidationFailed):
-    """The authority does not offer this challenge for this name: nothing was validated."""
 
 
 def _challenge(authorization: Document, kind: str) -> Document | None:

@@ -5,6 +5,7 @@ Law: what was put is taken away again, whatever happens between.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,11 +15,15 @@ from josepy.jwk import JWK
 from .answers import Answers
 from .challenges import alpn_certificate, key_authorization, txt_record
 from .dns import run_hook
-from .errors import AcmeError, GiveUp, Retry
+from .errors import AcmeError, GiveUp, NotTried, Retry
 from .names import sni
 from .patience import Patience
 from .settings import Settings
 from .times import Clock
+
+# A record is taken away even where the work is told to stop, which may last so long then: less than
+# running exchanges get by default.
+CLEANUP_TAKES = 20.0
 
 
 class Proof:
@@ -64,10 +69,11 @@ class Proof:
     def _record(self, name: str, value: str) -> Iterator[None]:
         hook = self._settings.dns_hook
         if not hook:
-            raise GiveUp(f"{name}: dns-01 needs a hook program that sets TXT records")
+            raise NotTried(f"{name}: dns-01 needs a hook program that sets TXT records")
         try:
             run_hook(hook, "present", name, value, self._patience)
             yield
         finally:
             with suppress(AcmeError):
-                run_hook(hook, "cleanup", name, value, self._patience)
+                unhurried = Patience(threading.Event())
+                run_hook(hook, "cleanup", name, value, unhurried, CLEANUP_TAKES)
