@@ -167,7 +167,8 @@ class Exchange:
             self._failed(UpstreamError(503, "unhealthy"))
             return
         self.origin = pool.origin
-        repeatable = self._request.method in IDEMPOTENT and self._kept is not None
+        kept_whole = self._body.done or self._request.framing.within(HELD_BODY)
+        repeatable = kept_whole and self._request.method in IDEMPOTENT
         upstream = None if self._retried else pool.lease(repeatable=repeatable)
         if upstream is not None:
             self._leased(upstream)

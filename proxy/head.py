@@ -50,6 +50,10 @@ class Framing(NamedTuple):
     length: int | None
     chunked: bool
 
+    def within(self, size: int) -> bool:
+        """Whether the body is known beforehand to be no longer than `size`."""
+        return self.length is not None and self.length <= size
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fields:

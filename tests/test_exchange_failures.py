@@ -7,6 +7,7 @@ from itertools import product
 import pytest
 
 from proxy.exchange import HELD_BODY, Exchange
+from proxy.pool import FRESH_SECONDS
 from proxy.verdict import VERDICTS, Verdict
 from tests.playbook import on_stage, settled, stage
 from tests.scene import GET, OK, Scene, post, reply
@@ -292,6 +293,30 @@ async def test_a_body_too_large_to_be_kept_is_not_repeated() -> None:
     await settled()
     assert len(scene.wires) == 1
     assert failed_with(scene)[0] == 502
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: %d" % (HELD_BODY + 1), CHUNKED])
+@on_stage
+async def test_a_request_that_may_be_too_large_to_be_kept_meets_no_stale_connection(
+    framing: bytes,
+) -> None:
+    scene = Scene()
+    await scene.warm()
+    stage().now += FRESH_SECONDS
+    await scene.asks(post(framing).replace(b"POST", b"PUT"))
+    assert len(scene.wires) == 2
+
+
+@pytest.mark.parametrize(
+    "octets", [post(b"Content-Length: %d" % HELD_BODY), post(CHUNKED, body=b"1\r\nx\r\n0\r\n\r\n")]
+)
+@on_stage
+async def test_one_that_will_be_kept_whole_goes_on_a_kept_connection(octets: bytes) -> None:
+    scene = Scene()
+    await scene.warm()
+    stage().now += FRESH_SECONDS
+    await scene.asks(octets.replace(b"POST", b"PUT"))
+    assert len(scene.wires) == 1
 
 
 @on_stage
