@@ -150,9 +150,9 @@ class Downstream(asyncio.BufferedProtocol):
             self.close()
 
     def retired(self) -> None:
-        """A tunnel lives on, unless its site has been taken out."""
+        """A tunnel lives on, and one granted since begins, unless its site has been taken out."""
         if isinstance(self._holder, Tunnel) and self._site.name not in self._listener.table.sites:
-            self._holder.drain()
+            self._holder.retire()
 
     # From the exchange and the tunnel.
 
@@ -220,6 +220,7 @@ class Downstream(asyncio.BufferedProtocol):
         ahead, self._heads.data = self._heads.data, b""
         self.release()
         tunnel.begin(early, ahead, ending=self._listener.ending)
+        self.retired()
 
     def finish(self) -> None:
         if not self.transport.is_closing():

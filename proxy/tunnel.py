@@ -1,8 +1,8 @@
 """After a 101: bytes both ways (RFC 9110 §7.8).
 
 Law: a tunnel is transparent. What one end says the other hears, in order and unchanged, half-closes
-and resets included; the one exception is the drain, when a WebSocket gets Close 1001 in both
-directions, between two frames.
+and resets included; the exceptions are the drain, when a WebSocket gets Close 1001 in both
+directions, between two frames, and the end of its site, when any other tunnel simply ends.
 """
 
 import asyncio
@@ -153,6 +153,14 @@ class Tunnel:
         if self._from_client is not None:
             self._draining = True
             self._speak()
+
+    def retire(self) -> None:
+        """The site is gone: part from both ends, which hear of it in a WebSocket as in a drain."""
+        if self._from_client is not None:
+            self.drain()
+        else:
+            self._upstream_told = self._client_told = True
+            self._part()
 
     def _speak(self) -> None:
         """Say Close 1001 in each direction that stands between two frames."""

@@ -22,8 +22,8 @@ from tests.playbook import Wire, on_stage, settled, stage
 from tests.scene import GET, OK
 
 CLOSE_NOTIFY = b"(close_notify)"
-UPGRADE = GET.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-SWITCH = b"HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+UPGRADE = GET.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: %b\r\n\r\n")
+SWITCH = b"HTTP/1.1 101 S\r\nUpgrade: %b\r\nConnection: Upgrade\r\n\r\n"
 
 
 class Unsealed:
@@ -65,8 +65,8 @@ class Room:
     """The clients of one worker; its origin answers when a test says so."""
 
     def __init__(self, **config: object) -> None:
-        self.config = Config.model_validate({"sites": {"a": "http://127.0.0.1:1"}, **config})
-        self.listener = Unsealing(self.config, Table(self.config.sites), Base(), workers=1)
+        read = Config.model_validate({"sites": {"a": "http://127.0.0.1:1"}, **config})
+        self.listener = Unsealing(read, Table(read.sites), Base(), workers=1)
 
     def client(self) -> Wire:
         wire = Wire(Downstream(self.listener))
@@ -74,16 +74,27 @@ class Room:
         say(wire, b"\x00")
         return wire
 
-    async def tunnel(self) -> tuple[Wire, Wire]:
-        """A client's wire and its origin's, after a 101."""
+    async def upgrading(self, protocol: bytes) -> tuple[Wire, Wire]:
+        """A client's wire and its origin's, before the 101."""
         client = self.client()
-        say(client, UPGRADE)
+        say(client, UPGRADE % protocol)
         await settled()
         origin = stage().opened[-1]
-        origin.says(SWITCH)
-        assert client.take().startswith(b"HTTP/1.1 101 ")
         origin.take()
         return client, origin
+
+    async def tunnel(self, protocol: bytes = b"websocket") -> tuple[Wire, Wire]:
+        """A client's wire and its origin's, after a 101."""
+        client, origin = await self.upgrading(protocol)
+        origin.says(SWITCH % protocol)
+        assert client.take().startswith(b"HTTP/1.1 101 ")
+        return client, origin
+
+    def reload(self, site: str) -> None:
+        """From now on that is the only site."""
+        read = Config.model_validate({"sites": {site: "http://127.0.0.1:1"}})
+        self.listener.adopt(read, Table(read.sites))
+        self.listener.retire(then=lambda: None)
 
     async def senders_ahead(self, count: int) -> list[Wire]:
         """Clients with one request under way each, and two more behind it."""
@@ -248,8 +259,7 @@ async def test_who_still_takes_a_tunnels_last_words_is_in_the_way_of_no_end(left
         await settled()
     assert client.closed
     if left_out:
-        room.listener.adopt(room.config, Table({}))
-        room.listener.retire(then=lambda: None)
+        room.reload("b")
     drained = asyncio.ensure_future(room.listener.drain())
     await settled()
     assert (client.closed, client.aborted) == (True, False)
@@ -277,3 +287,25 @@ async def test_what_a_client_sends_after_its_end_is_not_kept() -> None:
     assert client.take() == b"word"
     assert origin.take() == b""
     client.lost()
+
+
+@pytest.mark.parametrize(("site", "ends"), [("a", False), ("b", True)])
+@on_stage
+async def test_a_tunnel_ends_with_its_site_and_no_other(site: str, ends: bool) -> None:
+    room = Room()
+    client, origin = await room.tunnel(b"x/1")
+    room.reload(site)
+    assert (client.half_closed, origin.half_closed) == (ends, ends)
+
+
+@pytest.mark.parametrize("protocol", [b"websocket", b"x/1"])
+@on_stage
+async def test_a_tunnel_granted_after_the_end_of_its_site_ends_as_it_begins(
+    protocol: bytes,
+) -> None:
+    room = Room()
+    client, origin = await room.upgrading(protocol)
+    room.reload("b")
+    origin.says(SWITCH % protocol)
+    assert client.take().startswith(b"HTTP/1.1 101 ")
+    assert (client.half_closed, origin.half_closed) == (True, True)

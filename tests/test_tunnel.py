@@ -390,3 +390,29 @@ async def test_a_tunnel_of_another_protocol_is_left_alone_by_the_drain() -> None
     assert scene.client.ends == []
     scene.tunnel.client_received(b"more")
     assert scene.upstream.take() == b"more"
+
+
+# ---- the end of its site
+
+
+@on_stage
+async def test_a_tunnel_of_another_protocol_ends_with_its_site() -> None:
+    scene = await Scene.begin(websocket=False, idle=1000)
+    scene.tunnel.client_received(b"last words")
+    scene.tunnel.retire()
+    scene.tunnel.client_received(b"too late")
+    scene.upstream.says(b"too late")
+    assert (scene.upstream.take(), scene.client.take()) == (b"last words", b"")
+    assert (scene.upstream.half_closed, scene.client.ends) == (True, ["finished"])
+    assert scene.client.deadline == stage().now + CLOSING_SECONDS
+    scene.tunnel.expired()
+    assert (scene.upstream.closed, scene.upstream.aborted) == (True, False)
+    assert scene.client.ends == ["finished", "closed"]
+
+
+@on_stage
+async def test_a_websocket_hears_of_the_end_of_its_site_as_of_a_drain() -> None:
+    scene = await Scene.begin()
+    scene.tunnel.retire()
+    assert scene.client.heard == CLOSE_TO_CLIENT
+    assert scene.closes_to_upstream()

@@ -28,7 +28,6 @@ from tests.scripted_origin import OK, Call, ScriptedOrigin
 from tests.tls_client import TLSAlertError
 
 OTHER = "other.example.com"
-SWITCH = b"HTTP/1.1 101 Go\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 
 
 def kept(reloading: Reloading, origin: ScriptedOrigin, host: str = HOST) -> Client:
@@ -47,12 +46,15 @@ def served(origin: ScriptedOrigin) -> None:
     call.send(OK)
 
 
-def websocket(reloading: Reloading, origin: ScriptedOrigin, host: str) -> tuple[Client, Call]:
+def tunnel(
+    reloading: Reloading, origin: ScriptedOrigin, host: str, protocol: bytes = b"websocket"
+) -> tuple[Client, Call]:
+    fields = b"Connection: Upgrade", b"Upgrade: " + protocol
     client = reloading.dial(host)
-    client.send(get(b"/live", host, b"Connection: Upgrade", b"Upgrade: websocket"))
+    client.send(get(b"/live", host, *fields))
     call = origin.accept()
     call.head()
-    call.send(SWITCH)
+    call.send(b"\r\n".join((b"HTTP/1.1 101 Go", *fields, b"", b"")))
     assert client.head().status == 101
     return client, call
 
@@ -263,7 +265,7 @@ def test_a_response_under_way_ends_as_it_would(reloads: Reloads, origin: Scripte
 
 def test_a_websocket_lives_on(reloads: Reloads, origin: ScriptedOrigin) -> None:
     reloading = reloads()
-    client, call = websocket(reloading, origin, HOST)
+    client, call = tunnel(reloading, origin, HOST)
     reloading.reload()
     client.send(frame(FIN | TEXT, b"hello"))
     assert frames(call).next() == Frame(FIN | TEXT, True, b"hello")
@@ -275,10 +277,23 @@ def test_a_websocket_of_a_site_taken_out_hears_that_it_goes(
     reloads: Reloads, origin: ScriptedOrigin
 ) -> None:
     reloading = reloads({HOST: origin.url, OTHER: origin.url})
-    client, call = websocket(reloading, origin, OTHER)
+    client, call = tunnel(reloading, origin, OTHER)
     reloading.reload({HOST: origin.url})
     assert frames(client).next() == Frame(FIN | CLOSE, False, struct.pack("!H", 1001))
     assert frames(call).next() == Frame(FIN | CLOSE, True, struct.pack("!H", 1001))
+
+
+def test_another_tunnel_of_a_site_taken_out_is_ended_at_both_ends(
+    reloads: Reloads, origin: ScriptedOrigin
+) -> None:
+    reloading = reloads({HOST: origin.url, OTHER: origin.url})
+    client, call = tunnel(reloading, origin, OTHER, b"custom/1")
+    reloading.reload({HOST: origin.url})
+    assert client.ending() == (b"", True)
+    assert call.ending() == (b"", True)
+    client.wire.close()
+    call.close()
+    reloading.wait_for_workers(1)
 
 
 def test_a_session_begun_before_is_resumed_after(
@@ -334,7 +349,7 @@ def test_a_former_worker_ends_with_its_last_connection(
     reloads: Reloads, origin: ScriptedOrigin
 ) -> None:
     reloading = reloads()
-    client, call = websocket(reloading, origin, HOST)
+    client, call = tunnel(reloading, origin, HOST)
     reloading.reload()
     assert len(reloading.proxy.workers()) == 2
     client.wire.close()
@@ -350,7 +365,7 @@ def test_a_former_worker_without_connections_ends_at_once(reloads: Reloads) -> N
 
 def test_former_workers_end_with_the_process(reloads: Reloads, origin: ScriptedOrigin) -> None:
     reloading = reloads(timeouts={"drain": "1s"})
-    client, _ = websocket(reloading, origin, HOST)
+    client, _ = tunnel(reloading, origin, HOST)
     reloading.reload()
     reloading.proxy.process.send_signal(signal.SIGTERM)
     assert frames(client).next() == Frame(FIN | CLOSE, False, struct.pack("!H", 1001))

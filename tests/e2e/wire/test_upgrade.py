@@ -9,7 +9,7 @@ from tests.e2e.websocket import FIN, TEXT, Frame, frame
 from tests.e2e.wire.client import HOST
 from tests.e2e.wire.reloading import SOON, Reloads
 from tests.e2e.wire.test_drain_of_tunnels import frames
-from tests.e2e.wire.test_reload import kept, served, websocket
+from tests.e2e.wire.test_reload import kept, served, tunnel
 from tests.http_client import get
 from tests.programs import wait_for
 from tests.scripted_origin import ScriptedOrigin
@@ -39,7 +39,7 @@ def test_an_open_connection_has_its_next_request_answered(
 
 def test_a_websocket_lives_on(reloads: Reloads, origin: ScriptedOrigin) -> None:
     reloading = reloads()
-    client, call = websocket(reloading, origin, HOST)
+    client, call = tunnel(reloading, origin, HOST)
     reloading.upgrade()
     client.send(frame(FIN | TEXT, b"hello"))
     assert frames(call).next() == Frame(FIN | TEXT, True, b"hello")
