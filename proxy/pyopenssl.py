@@ -31,7 +31,7 @@ class NoCommonProtocolError(Exception):
 
 
 class Public:
-    """By the names that pyOpenSSL promises."""
+    """By the names that pyOpenSSL promises, which tell of no KeyUpdate: it counts none."""
 
     __slots__ = ("__weakref__", "_choose", "_connection", "_hello", "ended", "server_name")
 
