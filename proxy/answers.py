@@ -102,10 +102,10 @@ def status_of(answer: bytes) -> int:
 
 
 def _answer(status: str, lines: bytes, date: bytes, *, close: bool) -> bytes:
-    connection = b"Connection: close\r\n" if close else b""
-    return b"HTTP/1.1 %b\r\nDate: %b\r\n%b%b\r\n" % (
+    # To keep it goes without saying in HTTP/1.1, and not in HTTP/1.0 (RFC 9112 §9.3).
+    return b"HTTP/1.1 %b\r\nDate: %b\r\n%bConnection: %b\r\n\r\n" % (
         status.encode("ascii"),
         date,
         lines,
-        connection,
+        b"close" if close else b"keep-alive",
     )

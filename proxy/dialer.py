@@ -15,8 +15,10 @@ from .config import Origin
 from .errors import NO_RESOURCES, UpstreamError
 from .proxy_protocol import Endpoints, written_header
 
-# Names are asked for again after this long; an answer that fails leaves the last one in force.
+# Names are asked for again after this long; until there is an answer the last one is in force.
 RESOLVE_SECONDS = 5.0
+# So long after it was asked a new answer is waited for where there is an old one.
+FRESH_ANSWER_SECONDS = 0.5
 # What a connection cannot be opened for that is no fault of the origin.
 _OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -33,7 +35,8 @@ class Dialer:
         self.origin = origin
         self._timeout = timeout
         self._addresses: Sequence[str] = ()
-        self._resolve_again = 0.0
+        self._resolve_again = self._asked_at = 0.0
+        self._asking: asyncio.Task[None] | None = None
         self._tls = _client_tls(origin) if origin.scheme == "https" else None
 
     async def dial(self, factory: Callable[[], P], ends: Endpoints | None = None) -> P:
@@ -100,16 +103,29 @@ class Dialer:
     async def _resolve(self, loop: asyncio.AbstractEventLoop) -> Sequence[str]:
         if _is_address(self.origin.host):
             return (self.origin.host,)
-        if loop.time() >= self._resolve_again:
-            try:
-                found = await loop.getaddrinfo(self.origin.host, self.origin.port, type=1)
-            except OSError as error:
-                if not self._addresses:
-                    raise UpstreamError(502, "unresolved") from error
-            else:
-                self._addresses = tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
-            self._resolve_again = loop.time() + RESOLVE_SECONDS
+        if self._asking is None and loop.time() >= self._resolve_again:
+            self._asked_at = loop.time()
+            self._asking = loop.create_task(self._ask(loop))
+        if self._asking is not None:
+            # Never cancelled: it is all connections' that are opened meanwhile.
+            left = self._asked_at + FRESH_ANSWER_SECONDS - loop.time()
+            await asyncio.wait((self._asking,), timeout=max(left, 0) if self._addresses else None)
+        if not self._addresses:
+            raise UpstreamError(502, "unresolved")
         return self._addresses
+
+    async def _ask(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Ask for the name's addresses, one question at a time: a loop has two threads for the
+        questions of all origins, and one that nobody answers keeps its thread for many seconds."""
+        try:
+            found = await loop.getaddrinfo(self.origin.host, self.origin.port, type=1)
+            self._addresses = tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+        except OSError:
+            pass
+        finally:
+            self._asking = None
+        if self._addresses:
+            self._resolve_again = loop.time() + RESOLVE_SECONDS
 
 
 async def _dial_path(

@@ -178,8 +178,7 @@ class Exchange:
             self._begin_beside(self._connect(pool))
 
     async def _connect(self, pool: Pool) -> None:
-        ends = self._client.endpoints()
-        told = ends and ends.from_client(self._sender.address)
+        told = (ends := self._client.endpoints()) and ends.from_client(self._sender.address)
         others = partial(self._listener.healthy, self._route)
         try:
             upstream = await self._listener.pools.connect(pool, others, told, self._turned_to)
@@ -199,11 +198,10 @@ class Exchange:
 
     def _beside_done(self, task: asyncio.Task[None]) -> None:
         """A fault of ours is told, and leaves no client waiting."""
-        if task.cancelled() or (fault := task.exception()) is None:
-            return
-        self._loop.call_exception_handler({"message": "in an exchange", "exception": fault})
-        if self._connecting is not None or self._upstream is not None:
-            self._failed(UpstreamError(502, "fault"))
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            self._loop.call_exception_handler({"message": "in an exchange", "exception": fault})
+            if self._connecting is not None or self._upstream is not None:
+                self._failed(UpstreamError(502, "fault"))
 
     def _leased(self, upstream: Upstream) -> None:
         self._upstream, self._connecting = upstream, None
@@ -330,9 +328,11 @@ class Exchange:
 
     def _finish(self, reply: Reply) -> None:
         """The client has its whole response: free both connections."""
+        # Full, it would not say so again, and would never hold the next client.
+        reusable = self._body.done and reply.upstream_persists and not self._upstream_is_full()
         upstream, self._upstream = self._upstream, None
         assert upstream is not None
-        if self._body.done and reply.upstream_persists:
+        if reusable:
             upstream.transport.resume_reading()
             upstream.give_back()
         else:

@@ -106,7 +106,8 @@ class StillLoop(asyncio.SelectorEventLoop):
     """A loop whose time moves only when a test says so, and whose network is a list of wires.
 
     `unreachable` names the hosts that refuse, `untrusted` those with a bad certificate, `silent`
-    those that do not answer until they are `heard`, and `names` what the resolver knows.
+    those that do not answer until they are `heard`, and `names` what the resolver knows, which
+    does not answer for a silent one either.
     """
 
     def __init__(self) -> None:
@@ -148,6 +149,8 @@ class StillLoop(asyncio.SelectorEventLoop):
 
     async def getaddrinfo(self, host: object, port: object, **options: object) -> Any:
         self.questions += 1
+        if host in self.silent:
+            await self._heard.wait()
         if host not in self.names:
             raise OSError("no such name")
         return [(2, 1, 6, "", (address, port)) for address in self.names[str(host)]]

@@ -70,9 +70,9 @@ def test_the_body_is_plain_text_and_names_the_requests_id(
     assert b"7f-01" in content
 
 
-@pytest.mark.parametrize(("close", "said"), [(True, b"close"), (False, None)])
-def test_the_last_answer_says_that_it_is_the_last(close: bool, said: bytes | None) -> None:
-    """RFC 9112 §9.6."""
+@pytest.mark.parametrize(("close", "said"), [(True, b"close"), (False, b"keep-alive")])
+def test_each_answer_says_whether_it_is_the_last(close: bool, said: bytes) -> None:
+    """RFC 9112 §9.3: a client of HTTP/1.0 waits for the connection's end unless it is told."""
     response, _ = read(answer(ClientError(404, "x"), close=close))
     assert dict(response.headers).get(b"connection") == said
 

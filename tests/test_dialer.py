@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from proxy.config import Origin
-from proxy.dialer import RESOLVE_SECONDS
+from proxy.dialer import FRESH_ANSWER_SECONDS, RESOLVE_SECONDS
 from proxy.errors import UpstreamError
 from proxy.pool import Pool
-from tests.playbook import on_stage, stage
+from tests.playbook import on_stage, settled, stage
 
 A = Origin("http", "127.0.0.1", 1)
 NAMED = Origin("http", "tracker", 1212)
@@ -124,3 +124,52 @@ async def test_a_resolver_that_fails_leaves_the_last_answer_in_force() -> None:
     await pool.connect()
     assert [wire.peer for wire in stage().opened] == ["192.0.2.1:1212"] * 2
     assert stage().questions == 2
+
+
+def peers() -> list[str]:
+    return [wire.peer for wire in stage().opened]
+
+
+@on_stage
+async def test_all_who_wait_for_a_name_wait_for_one_answer() -> None:
+    pool = Pool(NAMED, 5)
+    stage().names["tracker"] = ["192.0.2.1"]
+    stage().silent.add("tracker")
+    opening = [asyncio.create_task(pool.connect()) for _ in range(3)]
+    await settled()
+    await stage().heard()
+    await asyncio.gather(*opening)
+    assert (peers(), stage().questions) == (["192.0.2.1:1212"] * 3, 1)
+
+
+@on_stage
+async def test_who_waits_no_longer_leaves_the_answer_to_the_next() -> None:
+    pool = Pool(NAMED, 5)
+    stage().names["tracker"] = ["192.0.2.1"]
+    stage().silent.add("tracker")
+    opening = asyncio.create_task(pool.connect())
+    await settled()
+    stage().now += 5
+    with pytest.raises(UpstreamError) as caught:
+        await opening
+    assert blamed(caught) == (504, "connect_timeout")
+    opening = asyncio.create_task(pool.connect())
+    await stage().heard()
+    await opening
+    assert (peers(), stage().questions) == (["192.0.2.1:1212"], 1)
+
+
+@on_stage
+async def test_while_a_resolver_is_slow_the_last_answer_is_in_force() -> None:
+    pool = Pool(NAMED, 5)
+    stage().names["tracker"] = ["192.0.2.1"]
+    await pool.connect()
+    stage().silent.add("tracker")
+    stage().now += RESOLVE_SECONDS
+    opening = asyncio.create_task(pool.connect())
+    await settled()
+    assert len(peers()) == 1
+    stage().now += FRESH_ANSWER_SECONDS
+    await opening
+    await pool.connect()
+    assert (peers(), stage().questions) == (["192.0.2.1:1212"] * 3, 2)

@@ -278,6 +278,17 @@ async def test_a_connection_that_cannot_be_kept_is_closed(answer: bytes) -> None
 
 
 @on_stage
+async def test_a_connection_on_which_a_request_still_waits_is_closed() -> None:
+    """Its transport says that it is full once only: the next client would never be held."""
+    scene = Scene()
+    await scene.asks(post(LENGTH_5, body=b"hello"))
+    scene.upstream.waiting = 100_000
+    scene.upstream.says(OK)
+    assert (scene.client.ends, scene.client.persist) == (["complete"], True)
+    assert scene.upstream.aborted
+
+
+@on_stage
 async def test_a_connection_is_read_again_when_its_slow_client_is_done() -> None:
     scene = Scene()
     exchange = await scene.asks(GET)
