@@ -3,6 +3,7 @@
 Law: a site without a usable certificate has none; the others are untouched by that.
 """
 
+import errno
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -26,6 +27,8 @@ from .tls import ACME, site_context
 
 # What comes of bytes that are no certificate, no key, or do not belong together.
 _UNUSABLE = (ValueError, TypeError, UnsupportedAlgorithm, SSL.Error)
+# What is wrong with this process or machine, and not with a file.
+_OURS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 class _Remembered(NamedTuple):
@@ -134,7 +137,8 @@ class Certificates:
 
         Looks at those of one `part` of all sites, for two thousand stat() take 8 ms.
         Returns what is wrong with those that cannot be used, a line each; what was served before
-        is served on, until they change again.
+        is served on, until they change again. Files that could not be read for want of memory or
+        descriptors are looked at again.
         """
         problems = []
         for site, seen in islice(list(self._files_seen.items()), part, None, of):
@@ -191,16 +195,21 @@ class Certificates:
 
     def _load_files(self, site: Site, files: CertificateFiles) -> None:
         # Before they are read: what changes meanwhile is read again.
-        source = self._files_seen[site] = _pair_identity(files)
+        source = _pair_identity(files)
+        # Until it is known what they are worth: where memory is short, they are looked at again.
+        self._files_seen[site] = None
         try:
             self._serve(site, files.cert.read_bytes(), files.key.read_bytes())
         except OSError as error:
+            if error.errno not in _OURS:
+                self._files_seen[site] = source
             problem = f"cannot read {error.filename}: {error.strerror}"
             raise StartError(f"{site.name}: {problem}") from error
         except _UNUSABLE as error:
+            self._files_seen[site] = source
             problem = f"{files.cert} and {files.key} are no usable pair"
             raise StartError(f"{site.name}: {problem}") from error
-        self._sources[site] = source
+        self._files_seen[site] = self._sources[site] = source
 
     def _load_from_store(self, site: Site) -> bool:
         """Take what the store has for the site; False where its files give no pair."""
@@ -223,8 +232,9 @@ class Certificates:
     def _sign(self, site: Site, now: datetime) -> None:
         source = self._source(site)
         pair = self._local_authority().issue(self._names(site), now=now)
-        self._pairs[site.name] = pair
         self._serve(site, pair.certificate, pair.key)
+        # Not before: what could not be served for want of memory is still due.
+        self._pairs[site.name] = pair
         self._sources[site] = source
 
     def _local_authority(self) -> LocalAuthority:

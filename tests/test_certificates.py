@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -215,6 +217,23 @@ def test_an_internal_certificate_is_signed_anew_with_a_third_of_its_lifetime_lef
     assert leaf_of(context).not_valid_after_utc > later + LEAF_LIFETIME - timedelta(minutes=1)
 
 
+def test_an_internal_certificate_that_memory_was_short_for_is_still_due(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = certificates(tmp_path, {"a.example": "internal"})
+    before = found.context("a.example")
+
+    def no_memory(*_: object) -> SSL.Context:
+        raise MemoryError
+
+    with monkeypatch.context() as short:
+        short.setattr("proxy.certificates.site_context", no_memory)
+        with pytest.raises(MemoryError):
+            found.renew_local(NOW + LEAF_LIFETIME)
+    found.renew_local(NOW + LEAF_LIFETIME)
+    assert found.context("a.example") is not before
+
+
 def test_a_renewed_internal_certificate_is_due_again_in_its_turn(tmp_path: Path) -> None:
     found = certificates(tmp_path, {"a.example": "internal"})
     served = [found.context("a.example")]
@@ -365,6 +384,26 @@ def test_what_came_while_descriptors_were_short_is_taken_with_a_later_look(
     assert found.context("a.example") is None
     found.look_again()
     assert names_in(found.context("a.example")) == ["a.example"]
+
+
+@pytest.mark.parametrize("shortage", [MemoryError(), OSError(errno.EMFILE, "Too many open files")])
+def test_a_file_that_was_replaced_while_the_machine_was_short_is_taken_with_a_later_look(
+    tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch, shortage: Exception
+) -> None:
+    pair, other = authority.pair("a.example"), authority.pair("a.example", "b.example")
+    found = certificates(tmp_path, {"a.example": pair.tls()})
+    other.key.replace(pair.key)
+    other.cert.replace(pair.cert)
+
+    def no_more(_: Path) -> bytes:
+        raise shortage
+
+    with monkeypatch.context() as short:
+        short.setattr(Path, "read_bytes", no_more)
+        with suppress(MemoryError):
+            assert len(found.look_at_files()) == 1
+    assert found.look_at_files() == []
+    assert names_in(found.context("a.example")) == ["a.example", "b.example"]
 
 
 def test_what_an_issuer_remembers_is_read_when_it_has_changed_and_not_before(
