@@ -139,12 +139,12 @@ class Transport:
         proxy = urlsplit(getproxies().get(url.scheme, ""))
         through = proxy.hostname if proxy.hostname and not proxy_bypass(host) else None
         first = (through, proxy.port) if through else (host, port)
+        # The caller has given up by then: it only ends a thread that is still connecting.
+        later = 2 * self._deadline
         if url.scheme == "http":
-            connection = HTTPConnection(first[0], first[1], timeout=self._deadline)
+            connection = HTTPConnection(first[0], first[1], timeout=later)
         else:
-            connection = HTTPSConnection(
-                first[0], first[1], timeout=self._deadline, context=self._tls
-            )
+            connection = HTTPSConnection(first[0], first[1], timeout=later, context=self._tls)
         if through:
             connection.set_tunnel(host, port)
         return connection
