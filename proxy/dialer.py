@@ -37,7 +37,7 @@ class Dialer:
         self._addresses: Sequence[str] = ()
         self._resolve_again = self._asked_at = 0.0
         self._asking: asyncio.Task[None] | None = None
-        self._tls = _client_tls(origin) if origin.scheme == "https" else None
+        self._tls: ssl.SSLContext | None = None
 
     async def dial(self, factory: Callable[[], P], ends: Endpoints | None = None) -> P:
         """Open a connection. Raises UpstreamError: 504 when it takes too long, 503 where this
@@ -57,6 +57,8 @@ class Dialer:
     async def _dial(self, factory: Callable[[], P], before: bytes) -> P:
         loop = asyncio.get_running_loop()
         try:
+            if self._tls is None and self.origin.scheme == "https":
+                self._tls = _client_tls(self.origin)
             if self.origin.unix is not None:
                 return await _dial_path(loop, factory, str(self.origin.unix), before)
             return await self._dial_any(loop, factory, await self._resolve(loop), before)
@@ -153,7 +155,11 @@ async def _say_first(
 
 
 def _client_tls(origin: Origin) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=str(origin.ca) if origin.ca else None)
+    try:
+        context = ssl.create_default_context(cafile=str(origin.ca) if origin.ca else None)
+    except (FileNotFoundError, PermissionError) as error:
+        # Nobody can be verified by it; the next connection looks for it again.
+        raise UpstreamError(502, "tls") from error
     if not origin.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -5,6 +5,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 
 
 def watchdog_seconds(environ: Mapping[str, str] = os.environ) -> float:
@@ -25,9 +26,7 @@ def notify(state: str) -> None:
     if not path:
         return
     address = "\0" + path[1:] if path.startswith("@") else path
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
-        try:
-            sock.sendto(state.encode("ascii"), address)
-        except OSError:
-            # A manager that does not listen is no reason not to serve.
-            return
+    # Neither a manager that does not listen nor a lack of descriptors is a reason not to serve.
+    kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC
+    with suppress(OSError), socket.socket(socket.AF_UNIX, kind) as sock:
+        sock.sendto(state.encode("ascii"), address)

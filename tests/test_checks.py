@@ -268,3 +268,18 @@ async def test_who_comes_later_knows_what_was_found() -> None:
             assert await later.due()
             await later.answered(200)
             assert later.told == [(True, "")]
+
+
+@on_stage
+async def test_an_origin_whose_authority_cannot_be_read_is_not_well_and_others_are_checked_on() -> (
+    None
+):
+    lost = {"url": "https://127.0.0.1:2", "ca": "/nonexistent/ca.pem"}
+    with ended(Series(table_of(to=[lost, "http://127.0.0.1:1"]))) as series:
+        await series.answered(200)
+        assert series.told == [(False, "tls")]
+        assert await series.due()
+        await series.answered(500)
+        assert await series.due(1.1)
+        await series.answered(500)
+        assert series.told[1:] == [(False, "status 500")]

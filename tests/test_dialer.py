@@ -12,6 +12,7 @@ from proxy.config import Origin
 from proxy.dialer import FRESH_ANSWER_SECONDS, RESOLVE_SECONDS
 from proxy.errors import UpstreamError
 from proxy.pool import Pool
+from tests.authority import Authority
 from tests.playbook import on_stage, settled, stage
 
 A = Origin("http", "127.0.0.1", 1)
@@ -41,6 +42,20 @@ async def test_an_origin_that_takes_too_long_to_connect_is_504() -> None:
         await opening
     assert blamed(caught) == (504, "connect_timeout")
     assert pool.leased == 0
+
+
+@on_stage
+async def test_an_authority_that_cannot_be_read_is_looked_for_again_by_the_next_connection(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "ca.pem"
+    pool = Pool(Origin("https", "127.0.0.1", 1, ca=file), 5)
+    with pytest.raises(UpstreamError) as caught:
+        await pool.connect()
+    assert blamed(caught) == (502, "tls")
+    Authority(tmp_path).pem.rename(file)
+    await pool.connect()
+    assert pool.leased == 1
 
 
 @pytest.mark.parametrize("verify", [True, False])
