@@ -9,6 +9,7 @@ import argparse
 import json
 import signal
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 from .catalogue import inventory
 from .errors import AcmeError
 from .keeper import Keeper
+from .patience import set_by
 from .renewals import rehearse, renew_now
 from .responder import answering
 from .settings import LETS_ENCRYPT, LETS_ENCRYPT_STAGING, Eab, Settings
@@ -51,10 +53,9 @@ def _do(chosen: argparse.Namespace, store: Store) -> int:
 
 
 def _keep(chosen: argparse.Namespace, store: Store) -> int:
-    keeper = Keeper(_settings(chosen), store, chosen.host, tell=_print)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: keeper.stop())
-    keeper.run()
+    stop = threading.Event()
+    set_by(stop, signal.SIGTERM, signal.SIGINT)
+    Keeper(_settings(chosen), store, chosen.host, stop=stop, tell=_print).run()
     return 0
 
 

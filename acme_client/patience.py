@@ -5,6 +5,8 @@ Law: nothing in this package sleeps but here.
 
 from __future__ import annotations
 
+import _thread
+import signal
 import threading
 from collections.abc import Iterator
 
@@ -13,6 +15,16 @@ from .times import Monotonic, monotonic
 
 # The first looks come fast, since a private authority is done in milliseconds.
 _FIRST, _GROWTH, _LONGEST = 0.03, 1.6, 5.0
+
+
+def set_by(stop: threading.Event, *numbers: signal.Signals) -> None:
+    """Have these signals set `stop`, whatever the main thread is at.
+
+    A handler runs in the midst of what that thread does, and where that is a wait for `stop` the
+    thread may hold the lock that setting it takes. So another thread sets it.
+    """
+    for number in numbers:
+        signal.signal(number, lambda *_: _thread.start_new_thread(stop.set, ()))
 
 
 class Patience:

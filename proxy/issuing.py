@@ -13,6 +13,7 @@ from itertools import product
 from typing import Any
 
 from acme_client import Event, Keeper, Store, Tell
+from acme_client.patience import set_by
 
 from .alerts import Alerts
 from .automatic import hosts_of, settings_of
@@ -35,7 +36,7 @@ def run(config: Config, log: Log, tally: Tally, *, ready: int, lifeline: int, wa
     again at SIGHUP, and at once where a person `wanted` this start.
     """
     stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda _number, _frame: stop.set())
+    set_by(stop, signal.SIGTERM)
     threading.Thread(target=partial(_await_end, lifeline, stop, tally), daemon=True).start()
     os.nice(_NICENESS)
     os.write(ready, b"R")

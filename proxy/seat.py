@@ -4,6 +4,7 @@ Law: a seat outlives the processes that sit on it; what a successor needs (its d
 belongs to the seat.
 """
 
+import math
 import os
 import signal
 import sys
@@ -24,6 +25,8 @@ BACKOFF = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _SOUND = 5.0
 # A process that is not ready by then never will be.
 START_SECONDS = 60.0
+# An issuer that is to end does so within a second or two, unless it hangs.
+END_SECONDS = 60.0
 _NO_DOORS = Doors()
 # In thousandths of the memory that there is (proc_pid_oom_score_adj(5)).
 _CHOSEN_BEFORE = 100
@@ -83,6 +86,8 @@ class Seat:
     stillborn: int = 0
     """How many in a row have ended, or could not begin, before they served."""
     start_at: float = 0.0
+    end_by: float = math.inf
+    """When it must have ended, once it has been told to."""
     tally: Tally | None = None
     end: str = ""
     """How the last process ended."""
@@ -134,6 +139,14 @@ class Seat:
         if self.pid:
             os.kill(self.pid, number)
 
+    def retire(self, now: float) -> None:
+        """Tell a worker to take no more clients and to end with those it has; an issuer, to end."""
+        if self.kind is Kind.WORKER:
+            self.tell(signal.SIGUSR2)
+        else:
+            self.tell(signal.SIGTERM)
+            self.end_by = min(self.end_by, now + END_SECONDS)
+
     def has_ended(self) -> bool:
         """Whether the process that sat here has ended since this was last asked."""
         if not self.pid:
@@ -167,8 +180,9 @@ class Seat:
         return self.restart(now)
 
     def late(self, now: float) -> bool:
-        """Whether the process should long have said that it serves."""
-        return bool(self.pid) and not self.serving and now > self.began + START_SECONDS
+        """Whether the process should long have said that it serves, or have ended."""
+        unready = not self.serving and now > self.began + START_SECONDS
+        return bool(self.pid) and (unready or now > self.end_by)
 
     def _live(self, tally: Tally, voice: int, in_child: Callable[[], None]) -> int:
         """The child's whole life; returns its exit code, and never raises: who called is the

@@ -21,7 +21,7 @@ class Vigil:
         self._seen: dict[int, tuple[float, int]] = {}
 
     def stuck_of(self, seats: Sequence[Seat], now: float) -> list[Seat]:
-        """One look: the seats of processes that show no sign of life, or never became ready."""
+        """One look: the seats of processes that show no sign of life, or are late."""
         serving = [seat for seat in seats if seat.serving and seat.tally]
         stuck = self.stuck({seat.pid: seat.tally.heartbeat for seat in serving if seat.tally})
         return [seat for seat in seats if seat.pid in stuck or seat.late(now)]

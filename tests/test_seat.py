@@ -10,7 +10,15 @@ from itertools import pairwise
 
 import pytest
 
-from proxy.seat import BACKOFF, SIGNALS, START_SECONDS, Kind, Seat, delay_before_restart
+from proxy.seat import (
+    BACKOFF,
+    END_SECONDS,
+    SIGNALS,
+    START_SECONDS,
+    Kind,
+    Seat,
+    delay_before_restart,
+)
 from proxy.tally import Tallies, Tally
 from tests.programs import wait_for
 
@@ -87,3 +95,33 @@ def test_a_process_that_is_not_ready_in_time_is_late() -> None:
     assert seat.late(101.0 + START_SECONDS)
     seat.serving = True
     assert not seat.late(101.0 + START_SECONDS)
+
+
+@pytest.fixture
+def signals(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Who was sent which signal, instead of its being sent."""
+    sent: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "kill", lambda pid, number: sent.append((pid, number)))
+    return sent
+
+
+def test_an_issuer_that_has_not_ended_a_minute_after_it_was_told_to_is_late(
+    signals: list[tuple[int, int]],
+) -> None:
+    """However often it is told: its successor waits for it."""
+    seat = Seat(Kind.ISSUER, None, pid=4711, serving=True)
+    assert not seat.late(now=1e9)
+    for now in (100.0, 130.0):
+        seat.retire(now)
+    assert signals == [(4711, signal.SIGTERM)] * 2
+    assert not seat.late(100.0 + END_SECONDS)
+    assert seat.late(100.1 + END_SECONDS)
+
+
+def test_a_worker_that_is_told_to_take_no_more_clients_is_never_late(
+    signals: list[tuple[int, int]],
+) -> None:
+    seat = Seat(Kind.WORKER, None, pid=4711, serving=True)
+    seat.retire(100.0)
+    assert signals == [(4711, signal.SIGUSR2)]
+    assert not seat.late(now=1e9)

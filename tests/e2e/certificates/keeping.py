@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from pathlib import Path
 
 from acme_client import Keeper, Settings, Store
+from acme_client.patience import set_by
 
 
 class Talking(Keeper):
@@ -32,9 +34,10 @@ def told(event: str, host: object, details: object) -> None:
 def main(folder: str, directory: str, bundle: str, *hosts: str) -> None:
     settings = Settings(directory=directory, ca_bundle=Path(bundle))
     store = Store(Path(folder))
-    keeper = Talking(settings, store, hosts, tell=told)
+    stop = threading.Event()
+    set_by(stop, signal.SIGTERM)
+    keeper = Talking(settings, store, hosts, stop=stop, tell=told)
     keeper.store = store
-    signal.signal(signal.SIGTERM, lambda *_: keeper.stop())
     keeper.run()
 
 
