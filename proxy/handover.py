@@ -7,11 +7,9 @@ Law: a descriptor is passed on with the word what it is for, or it is not passed
 import json
 import os
 import socket
-import subprocess
 import sys
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 from .config import Address, Listen
 from .doors import name_of
@@ -22,34 +20,7 @@ from .memory_file import memory_file
 from .tally import Tallies
 
 _VARIABLE = "HOPWARD_HANDOVER"
-# What a new program must be able to do before this one makes room for it.
-_TRIAL = (
-    "import sys; import proxy.supervisor; from proxy.__main__ import main; "
-    "sys.exit(main(['check', '-c', sys.argv[1]]))"
-)
-# A supervisor that waited for it for ever would replace nobody.
-_TRIAL_SECONDS = 60.0
 _FIRST_GIVEN = 3  # SD_LISTEN_FDS_START
-
-
-def trial(file: Path) -> str | None:
-    """Whether the program that is installed now starts and takes the file; else, why not."""
-    try:
-        ended = subprocess.run(
-            [sys.executable, "-c", _TRIAL, str(file)],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=_TRIAL_SECONDS,
-        )
-    except OSError as error:
-        return f"the new program cannot be tried: {sys.executable}: {error.strerror}"
-    except subprocess.TimeoutExpired:
-        return f"the new program was not done with a trial after {_TRIAL_SECONDS:.0f} s"
-    if not ended.returncode:
-        return None
-    return ended.stderr.strip() or f"the new program ended with {ended.returncode}"
 
 
 @dataclass

@@ -110,7 +110,9 @@ def _await(asked: Found, store: Path, wait: Wait) -> None:
         now = find(store)
         if now is None or now.pid != asked.pid:
             raise OperatorError(_ended(asked.pid))
-        if now.record.attempts > asked.record.attempts:
+        # One that was under way when this one was asked for may have read the file before.
+        begun_since = now.record.attempts > asked.record.attempts
+        if begun_since and now.record.result is not None:
             if now.record.result == "failure":
                 raise RefusedError(now.record.error)
             return

@@ -48,9 +48,9 @@ class Record:
     local: bool
     """Whether it is read for local use."""
     attempts: int = 0
-    """Reloads since the start, whatever came of them."""
+    """Reloads begun since the start because somebody asked, whatever came of them."""
     result: Result | None = None
-    """Of the last one; None before the first."""
+    """Of the last one; None before the first, and while one is under way."""
     error: str | None = None
     """Why it failed, in words for the operator; may be several lines."""
     time: str | None = None
@@ -97,15 +97,17 @@ class Running:
             raise OperatorError(f"{error.filename or store}: {error.strerror or error}") from error
         return running
 
+    def reloading(self) -> None:
+        """Tell that a reload begins: who asked before now is answered by its end."""
+        attempts = self._record.attempts + 1
+        self._record = replace(self._record, attempts=attempts, result=None, error=None)
+        self._try_to_write()
+
     def reloaded(self, result: Result, error: str | None = None) -> None:
         """Tell how a reload ended. Where it cannot be written, who asked hears no answer."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        attempts = self._record.attempts + 1
-        self._record = replace(
-            self._record, attempts=attempts, result=result, error=error, time=now
-        )
-        with suppress(OSError):
-            self._write()
+        self._record = replace(self._record, result=result, error=error, time=now)
+        self._try_to_write()
 
     def end(self) -> None:
         """Be found no longer, so that another process may begin."""
@@ -122,6 +124,10 @@ class Running:
                 f"another hopward{f' (process {holder})' if holder else ''} runs on the store "
                 f"{self._store}; give each proxy a store of its own"
             ) from None
+
+    def _try_to_write(self) -> None:
+        with suppress(OSError):
+            self._write()
 
     def _write(self) -> None:
         # Not for good: no record outlives its process, so none has to outlive a power cut.

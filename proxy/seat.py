@@ -25,7 +25,7 @@ BACKOFF = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _SOUND = 5.0
 # A process that is not ready by then never will be.
 START_SECONDS = 60.0
-# An issuer that is to end does so within a second or two, unless it hangs.
+# An issuer that is to end does so within seconds, even one that has to take TXT records away.
 END_SECONDS = 60.0
 _NO_DOORS = Doors()
 # In thousandths of the memory that there is (proc_pid_oom_score_adj(5)).

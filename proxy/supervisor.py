@@ -8,7 +8,7 @@ from the file, to start it beside the one that serves, and, once all of it is re
 former: its workers take no more clients, serve those they have by the new rules (`bulletin`), and
 end with the last of them. Whatever goes wrong before that point leaves everything as it was. To
 start is the same with no former generation, and to upgrade in place is to become the new program
-first (`handover`), with the old one's workers as the former generation.
+first (`trial`, `handover`), with the old one's workers as the former generation.
 """
 
 import math
@@ -25,17 +25,18 @@ from .config import Config
 from .config.file import Loaded
 from .counts import Oversight
 from .entrance import Entrance
-from .errors import OperatorError, in_words
+from .errors import in_words
 from .fair_share import FairShare
 from .findings import Findings
 from .generation import Common, Generation, prepare
-from .handover import Handover, Survivor, adopted, given, received, trial
+from .handover import Handover, Survivor, adopted, given, received
 from .log import Log
-from .notify import notify, notify_reloading, watchdog_seconds
-from .running import Running
+from .notify import notify, watchdog_seconds
 from .seat import SIGNALS, Kind, Seat
 from .tally import Tallies
+from .tidings import Tidings
 from .tls import Base
+from .trial import Trial, lent
 from .vigil import LOOK_SECONDS, Vigil
 from .waiting import readable
 
@@ -57,7 +58,6 @@ class Supervisor:
         self._file = file
         self._log = log
         self._local = local
-        self._announced = False
         self._current: Generation | None = None
         self._coming: Generation | None = None
         self._retired: list[Seat] = []
@@ -65,8 +65,8 @@ class Supervisor:
         self._wanted: Callable[[], None] | None = None
         self._stopping = self._failed = False
         self._kill_at = math.inf
-        self._running: Running | None = None
-        self._found_in: Path | None = None
+        self._lent = lent()
+        self._trial: Trial | None = None
         self._vigil = Vigil()
         self._watched = watchdog_seconds()
         self._next_word = 0.0 if math.isfinite(self._watched) else math.inf
@@ -77,6 +77,10 @@ class Supervisor:
         loaded = self._load()
         self._inherit(loaded.config)
         self._coming = prepare(loaded.config, self._common, None)
+        if self._lent is not None:
+            # What could have failed has not.
+            self._entrance.close()
+            return 0
         self._hear_signals()
         # Of who died while nobody listened, no signal comes any more.
         self._reap()
@@ -85,8 +89,7 @@ class Supervisor:
             self._wait()
             self._look_after()
             self._make_rounds()
-        if self._running is not None:
-            self._running.end()
+        self._tidings.end()
         return 1 if self._failed else 0
 
     # What is there at the start.
@@ -94,7 +97,7 @@ class Supervisor:
     def _inherit(self, config: Config) -> None:
         handover = received()
         if handover is None:
-            self._entrance = Entrance(given(config.listen))
+            self._entrance = Entrance(given(config.listen) if self._lent is None else self._lent)
             lifeline, self._lifeline_end = os.pipe()
             self._bulletin = Bulletin()
             self._tallies = Tallies()
@@ -105,6 +108,7 @@ class Supervisor:
             self._tallies = adopted(handover.tallies, self._log)
             self._retired = [self._survivor(each) for each in handover.survivors]
         self._oversight = Oversight(self._tallies)
+        self._tidings = Tidings(self._log, self._oversight, self._file, local=self._local)
         self._common = Common(
             self._log,
             Base(),
@@ -157,6 +161,8 @@ class Supervisor:
     def _look_after(self) -> None:
         """What follows from what was heard."""
         coming, now = self._coming, time.monotonic()
+        if self._trial is not None:
+            self._judge(self._trial.outcome(now))
         if coming is not None and not self._stopping:
             if coming.ready:
                 self._put_in_force(coming)
@@ -183,9 +189,10 @@ class Supervisor:
         if former is not None:
             self._retired += [seat for seat in former if seat.pid and seat not in coming]
         self._entrance.close_all_but(coming.doors)
+        now = time.monotonic()
         for seat in self._retired:
-            seat.tell(signal.SIGUSR2 if seat.kind is Kind.WORKER else signal.SIGTERM)
-        self._settled_by = time.monotonic() + _QUIET_SECONDS
+            seat.retire(now)
+        self._settled_by = now + _QUIET_SECONDS
 
     def _former_workers(self) -> list[Seat]:
         return [seat for seat in self._retired if seat.kind is Kind.WORKER]
@@ -195,9 +202,11 @@ class Supervisor:
         if math.isinf(self._settled_by):
             return
         self._settled_by = math.inf
-        self._announce()
-        assert self._current is not None
-        self._current.begin_to_issue()
+        current, names = self._current, self._entrance.names()
+        assert current is not None
+        store, workers = current.plan.config.store, len(current.workers)
+        self._tidings.in_force(store, **names, workers=workers, pid=os.getpid())
+        current.begin_to_issue()
 
     def _give_up(self, why: str) -> None:
         """The coming generation does not come: what serves, serves on."""
@@ -211,11 +220,9 @@ class Supervisor:
         if self._current is not None:
             self._entrance.close_all_but(self._current.doors)
         if nothing_serves:
-            self._log.error("start-failed", message=why)
-            self._failed = True
-            self._stop()
+            self._fail(why)
         else:
-            self._refuse(why)
+            self._tidings.refused(why)
 
     def _make_rounds(self) -> None:
         """Tell the service manager that all is well, and end workers that are stuck."""
@@ -228,45 +235,8 @@ class Supervisor:
             for seat in self._vigil.stuck_of(self._seats(), now):
                 self._log.error(f"{seat.kind}-stuck", process=seat.pid)
                 seat.tell(signal.SIGKILL)
-            if self._common.base.rotation.low and not self._busy:
+            if self._common.base.rotation.low and self._current is not None and not self._busy:
                 self._wanted = self._wanted or self._renew
-
-    # Words to the outside.
-
-    def _announce(self) -> None:
-        current = self._current
-        assert current is not None
-        event = "reloaded" if self._announced else "ready"
-        say = self._log.info if self._announced else self._log.awaited
-        self._be_found(current.plan.config.store)
-        if self._announced:
-            self._oversight.reloaded(success=True)
-            if self._running is not None:
-                self._running.reloaded("success")
-        self._announced = True
-        names = self._entrance.names()
-        say(event, **names, workers=len(current.workers), pid=os.getpid())
-        notify("READY=1")
-
-    def _be_found(self, store: Path) -> None:
-        """By commands that look into the store."""
-        if store == self._found_in:
-            return
-        if self._running is not None:
-            self._running.end()
-        try:
-            self._running = Running.begin(store, self._file, local=self._local)
-        except (OSError, OperatorError) as error:
-            self._running = None
-            self._log.warning("no-reload-command", message=f"use SIGHUP instead: {error}")
-        self._found_in = store if self._running is not None else None
-
-    def _refuse(self, why: str) -> None:
-        self._log.error("reload-failed", message=why)
-        self._oversight.reloaded(success=False)
-        if self._running is not None:
-            self._running.reloaded("failure", why)
-        notify("READY=1")
 
     # Signals and deaths.
 
@@ -294,7 +264,8 @@ class Supervisor:
         elif number in (signal.SIGTERM, signal.SIGINT):
             self._stop()
         elif number == signal.SIGHUP:
-            self._wanted = self._wanted or self._reload
+            if self._wanted != self._upgrade:
+                self._wanted = self._reload
         elif number == signal.SIGUSR2:
             self._wanted = self._upgrade
         elif number == signal.SIGUSR1:
@@ -303,10 +274,12 @@ class Supervisor:
 
     @property
     def _busy(self) -> bool:
-        return self._coming is not None or not math.isinf(self._settled_by)
+        under_way = self._coming is not None or self._trial is not None
+        return under_way or not math.isinf(self._settled_by)
 
     def _reload(self) -> None:
         """Begin to serve by what the file says now; where it says nothing usable, tell why."""
+        self._tidings.begun(asked=True)
         self._begin(lambda: self._load().config)
         if self._coming is not None:
             self._coming.issue_again()
@@ -316,29 +289,42 @@ class Supervisor:
         current = self._current
         assert current is not None
         self._log.info("renewing-workers")
+        self._tidings.begun(asked=False)
         self._begin(lambda: current.plan.config)
 
     def _begin(self, config: Callable[[], Config]) -> None:
-        notify_reloading()
         try:
             self._coming = prepare(config(), self._common, self._current)
         except Exception as error:  # noqa: BLE001 - no fault of ours may end who serves
-            self._refuse(in_words(error))
+            self._tidings.refused(in_words(error))
 
     def _upgrade(self) -> None:
-        """Become the program that is installed now, if it can do what this one does."""
-        notify_reloading()
-        trouble = trial(self._file)
-        if trouble is not None:
-            self._refuse(trouble)
+        """Try the program that is installed now, to become it if it can do what this one does."""
+        self._tidings.begun(asked=True)
+        try:
+            self._trial = Trial(self._entrance.places(), time.monotonic())
+        except OSError as error:
+            why = f"{sys.executable}: {error.strerror}"
+            self._tidings.refused(f"the new program cannot be tried: {why}")
+
+    def _judge(self, outcome: str | None) -> None:
+        """Of the trial, where it is over."""
+        if outcome is None:
             return
+        self._trial = None
+        if outcome:
+            self._tidings.refused(outcome)
+        else:
+            self._become_the_new_program()
+
+    def _become_the_new_program(self) -> None:
         self._log.info("upgrading")
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             self._handover().pass_on()
         except OSError as error:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-            self._refuse(f"{sys.executable}: {error.strerror}")
+            self._tidings.refused(f"{sys.executable}: {error.strerror}")
 
     def _handover(self) -> Handover:
         return Handover(
@@ -354,10 +340,19 @@ class Supervisor:
             ],
         )
 
+    def _fail(self, why: str) -> None:
+        """Nobody serves, and nobody will."""
+        self._log.error("start-failed", message=why)
+        self._failed = True
+        self._stop()
+
     def _stop(self) -> None:
         """Drain; when asked a second time, end at once."""
         if not self._stopping:
             self._stopping = True
+            if self._trial is not None:
+                self._trial.end()
+                self._trial = None
             self._log.info("stopping")
             notify("STOPPING=1")
             generation = self._current or self._coming
@@ -386,6 +381,9 @@ class Supervisor:
             self._tallies.release(seat.tally)
         if seat in self._retired:
             self._retired.remove(seat)
+            some_serve = self._current or self._coming or self._former_workers()
+            if not some_serve and not self._stopping:
+                self._fail("the last worker of the former program has ended")
         elif self._stopping:
             return
         elif self._coming is not None and seat in self._coming.workers:

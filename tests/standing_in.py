@@ -3,7 +3,8 @@
     python -m tests.standing_in STORE FILE [--local] [--answers RESULT[:WORDS] ...]
 
 It begins, says `ready`, and answers each SIGHUP by the next of its answers: `success`,
-`failure:why`, `silence` (no answer), `end` (it ends itself). It ends when its standard input does.
+`failure:why`, `silence` (no answer), `former` (a reload that was under way before ends well, and
+nothing follows), `end` (it ends itself). It ends when its standard input does.
 """
 
 from __future__ import annotations
@@ -30,14 +31,20 @@ def main() -> None:
     def answer(_number: int, _frame: FrameType | None) -> None:
         match next(answers).split(":", 1):
             case ["success"]:
+                running.reloading()
                 running.reloaded("success")
             case ["failure", words]:
+                running.reloading()
                 running.reloaded("failure", words)
+            case ["former"]:
+                running.reloaded("success")
             case ["end"]:
                 sys.exit()
 
     signal.signal(signal.SIGHUP, answer)
     running = Running.begin(options.store, options.file, local=options.local)
+    if "former" in options.answers:
+        running.reloading()
     print("ready", flush=True)
     sys.stdin.read()
     running.end()

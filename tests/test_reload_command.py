@@ -15,7 +15,7 @@ from proxy.__main__ import main
 from proxy.errors import OperatorError
 from proxy.reload_command import PATIENCE, reload
 from proxy.running import Found, find
-from tests.programs import requires
+from tests.programs import requires, wait_for
 from tests.test_running import CHECKOUT, standing_in
 
 Captured = pytest.CaptureFixture[str]
@@ -163,6 +163,19 @@ def test_a_proxy_that_does_not_answer_is_waited_for_for_a_minute(store: Path, fi
     ):
         reload(file, wait=waited.append)
     assert sum(waited) == pytest.approx(PATIENCE)
+
+
+def test_the_end_of_a_reload_that_began_before_is_no_answer(store: Path, file: Path) -> None:
+    """That one may have read the file before it was changed."""
+
+    def until_it_has_ended(_seconds: float) -> None:
+        wait_for(lambda: (found := find(store)) and found.record.result == "success")
+
+    with (
+        standing_in(store, file, "former"),
+        pytest.raises(OperatorError, match="has not answered"),
+    ):
+        reload(file, wait=until_it_has_ended)
 
 
 def test_a_proxy_in_a_container_is_1_and_told(

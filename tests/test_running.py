@@ -118,11 +118,15 @@ def test_a_worker_that_outlives_its_supervisor_does_not_pass_for_it(
 
 def test_each_reload_is_counted_with_its_result_and_time(store: Path, file: Path) -> None:
     running = Running.begin(store, file, local=True)
+    running.reloading()
+    begun = json.loads((store / "running").read_text())
     running.reloaded("failure", "hopward.yml:1:1: no\nhopward.yml:2:1: no")
     first = json.loads((store / "running").read_text())
+    running.reloading()
     running.reloaded("success")
     second = json.loads((store / "running").read_text())
     running.end()
+    assert (begun["attempts"], begun["result"]) == (1, None)
     assert (first["attempts"], first["result"]) == (1, "failure")
     assert first["error"] == "hopward.yml:1:1: no\nhopward.yml:2:1: no"
     assert (second["attempts"], second["result"], second["error"]) == (2, "success", None)
@@ -154,7 +158,9 @@ def test_a_disk_that_is_full_does_not_end_the_proxy(
 
     with monkeypatch.context() as patch:
         patch.setattr("proxy.running.files.replace", full)
+        running.reloading()
         running.reloaded("success")
+    running.reloading()
     running.reloaded("success")
     assert json.loads((store / "running").read_text())["attempts"] == 2
     running.end()

@@ -140,6 +140,26 @@ def test_the_watchdog_is_fed_in_time_after_an_upgrade_too(file: Path, tmp_path: 
         manager.hears("WATCHDOG=1")
 
 
+def test_a_trial_that_takes_long_keeps_nobody_waiting(file: Path, tmp_path: Path) -> None:
+    """Neither the watchdog nor the successor of a worker, nor the end."""
+    with ServiceManager(tmp_path) as manager:
+        service = manager.start(["run", "-c", file], WATCHDOG_USEC="1000000")
+        worker = children(service.pid)[0]
+        # Whoever opens it for reading waits for a writer.
+        file.unlink()
+        os.mkfifo(file)
+        service.send_signal(signal.SIGUSR2)
+        manager.hears("RELOADING=1")
+        os.kill(worker, signal.SIGKILL)
+        wait_for(lambda: not alive(worker), 60, "its end")
+        wait_for(lambda: len([*filter(alive, children(service.pid))]) == 3, 60, "its successor")
+        for _ in range(3):
+            manager.hears("WATCHDOG=1")
+        service.send_signal(signal.SIGTERM)
+        assert service.wait(20) == 0
+        assert "reload-failed" not in manager.errors()
+
+
 def test_a_watchdog_that_waits_for_another_process_is_not_fed(file: Path, tmp_path: Path) -> None:
     with ServiceManager(tmp_path) as manager:
         service = manager.start(["run", "-c", file])
