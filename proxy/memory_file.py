@@ -1,18 +1,24 @@
 """Memory with a descriptor: processes share it by inheritance, and it passes through an exec."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
+
+# What no other kind of file is a remedy for.
+_NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 def memory_file(name: str) -> int:
-    """The descriptor of a new, empty file that has no place in any folder."""
+    """The descriptor of a new, empty file that has no place in any folder. Raises OSError."""
     make: Callable[[str], int] | None = getattr(os, "memfd_create", None)
     if make is not None:
-        # A sandbox may forbid it, an old kernel not know it.
-        with suppress(OSError):
+        try:
             return make(name)
+        except OSError as error:
+            # A sandbox may forbid it, an old kernel not know it.
+            if error.errno in _NO_ROOM:
+                raise
     # macOS has no memfd.
     with tempfile.TemporaryFile(prefix=name) as file:
         return os.dup(file.fileno())

@@ -24,3 +24,12 @@ def test_where_the_kernel_or_a_sandbox_has_no_memfd_a_nameless_file_does(
         assert os.fstat(descriptor).st_nlink == 0
     finally:
         os.close(descriptor)
+
+
+def test_where_there_is_no_room_for_one_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_name: str) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "memfd_create", refused, raising=False)
+    with pytest.raises(OSError, match="Too many open files"):
+        memory_file("hopward-test")

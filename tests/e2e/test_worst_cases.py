@@ -310,6 +310,21 @@ def test_a_reload_or_upgrade_gives_the_doors_of_a_worker_that_never_began_to_its
     assert [served.asked() for _ in range(40)] == [200] * 40
 
 
+def test_where_the_last_worker_of_the_former_program_ends_and_the_new_ones_do_not_live_it_says_so(
+    proxy: Callable[..., Proxy], tmp_path: Path
+) -> None:
+    """And ends, for whoever started it to start it again."""
+    served = proxy(environ=ending_at_once(tmp_path))
+    [former] = served.workers()
+    (tmp_path / "end").touch()
+    served.process.send_signal(signal.SIGUSR2)
+    served.hears("reload-failed")
+    assert served.asked() == 200
+    os.kill(former, signal.SIGKILL)
+    served.hears("start-failed")
+    assert served.process.wait(20) == 1
+
+
 def listening(port: int) -> int:
     """How many sockets take connections on that port of this machine (proc(5): 0A is LISTEN)."""
     lines = Path("/proc/net/tcp").read_text().splitlines()
