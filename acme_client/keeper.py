@@ -104,8 +104,9 @@ class Keeper:
             self._store.release_lock()
 
     def stop(self) -> None:
-        """End `run` within a second, but for a TXT record that is being taken away; from any thread,
-        but no signal's handler (`patience.set_by`). What is under way is resumed at the next start."""
+        """End `run` within a second, but for a TXT record that is being taken away; what is under
+        way is resumed at the next start. From any thread, but no signal's handler
+        (`patience.set_by`)."""
         self._stop.set()
 
     def try_again(self) -> None:
