@@ -4,9 +4,11 @@ The same table chooses the certificate by the client's SNI and the site by its H
 both questions always have one answer.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self
+from urllib.parse import unquote_to_bytes
 
 from .config import RateLimit
 from .config import Route as WrittenRoute
@@ -16,6 +18,10 @@ from .errors import ClientError
 from .fields import FieldRules
 from .health import Check
 from .quotas import Quota
+
+# A path in which something is encoded, or a segment empty or of dots: others may read another one.
+_TWISTED = re.compile(rb"[^? ]*?(?:%|//|/\.)")
+_PATH = re.compile(rb"[^? ]*")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,13 +89,40 @@ class Site:
             yield route
 
     def route(self, target: bytes) -> Route:
-        """The route of the longest prefix of `target`. Raises ClientError 404."""
+        """The route of the longest prefix of `target`. Raises ClientError: 404; 400 where the path
+        as servers read it takes another, whose rules it would evade."""
+        route = self._longest(target)
+        if self.prefixes and _TWISTED.match(target) and self._longest(_settled(target)) != route:
+            raise ClientError(400, "decoded and without dot segments this path takes another route")
+        if not route.config.to:
+            raise ClientError(404, "there is nothing at this path")
+        return route
+
+    def _longest(self, target: bytes) -> Route:
         for prefix, route in self.prefixes:
             if target.startswith(prefix):
                 return route
-        if not self.default.config.to:
-            raise ClientError(404, "there is nothing at this path")
         return self.default
+
+
+def _settled(target: bytes) -> bytes:
+    """The path of a target as servers read it: decoded, without empty and dot segments.
+
+    RFC 3986 §6.2.2. Some take a backslash for a slash, and what follows a semicolon for no part of
+    the segment's name.
+    """
+    found = _PATH.match(target)
+    path = unquote_to_bytes(found[0]) if found else target
+    kept: list[bytes] = []
+    name = b""
+    for segment in path.replace(b"\\", b"/").split(b"/"):
+        name = segment.partition(b";")[0]
+        if name == b"..":
+            del kept[-1:]
+        elif name not in (b"", b"."):
+            kept.append(segment)
+    kept.append(b"" if name in (b"", b".", b"..") else kept.pop())
+    return b"/" + b"/".join(kept)
 
 
 class Table:

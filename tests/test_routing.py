@@ -81,6 +81,53 @@ def test_the_longest_prefix_of_the_target_wins(table: Table, target: bytes, port
     assert port_of(table, "a.example.com", target) == port
 
 
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"/live/../other",
+        b"/live/%2e%2e/other",
+        b"/live/.%2E/other?x=1",
+        b"/live/..;/other",
+        b"/live/..%5cother",
+        b"/live/%2e%2e%2fother",
+        b"/other/../live/x",
+        b"/%6cive/x",
+        b"//live/x",
+        b"/./live/x",
+        b"/live/deep/..",
+        b"/live//deep/x",
+        b"/live/deep%2fx HTTP/1.1",
+    ],
+)
+def test_a_path_that_servers_may_read_as_one_of_another_route_is_refused(
+    table: Table, target: bytes
+) -> None:
+    """RFC 3986 §6.2.2."""
+    assert refused(lambda: port_of(table, "a.example.com", target)) == 400
+
+
+@pytest.mark.parametrize(
+    ("target", "port"),
+    [
+        (b"/live/a/../b", 2),
+        (b"/live/%20x", 2),
+        (b"/live/.", 2),
+        (b"/live/?next=/../other", 2),
+        (b"/other//x/%2e%2e/.well-known", 1),
+        (b"/..", 1),
+        (b"/%", 1),
+    ],
+)
+def test_a_path_that_stays_in_its_route_is_passed_on_as_it_is_written(
+    table: Table, target: bytes, port: int
+) -> None:
+    assert port_of(table, "a.example.com", target) == port
+
+
+def test_a_site_of_one_route_takes_every_path(table: Table) -> None:
+    assert port_of(table, "b.example.com", b"//x/%2e%2e/../y") == 5
+
+
 def test_a_site_without_servers_of_its_own_serves_its_parts_only(table: Table) -> None:
     assert port_of(table, "parts.example.org", b"/only/x") == 6
     assert refused(lambda: port_of(table, "parts.example.org", b"/else")) == 404
