@@ -98,8 +98,10 @@ def write_now(transport: asyncio.Transport, descriptor: int, data: bytes | memor
     if isinstance(data, bytes):
         transport.write(data)
         return
+    if transport.is_closing():
+        return
     taken = 0
-    if descriptor >= 0 and not (transport.get_write_buffer_size() or transport.is_closing()):
+    if descriptor >= 0 and not transport.get_write_buffer_size():
         # Whatever is wrong with the connection, the transport will find it as well.
         with suppress(OSError):
             taken = os.write(descriptor, data)

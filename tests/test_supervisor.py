@@ -12,6 +12,7 @@ from proxy.counts import Oversight
 from proxy.log import Log
 from proxy.supervisor import Supervisor
 from proxy.tally import Tallies
+from proxy.tidings import Tidings
 
 
 def test_a_fault_in_reading_again_is_a_reload_that_failed_and_ends_nobody(
@@ -20,8 +21,9 @@ def test_a_fault_in_reading_again_is_a_reload_that_failed_and_ends_nobody(
     def read() -> Never:
         raise ValueError("embedded null byte")
 
-    supervisor = Supervisor(read, Path("hopward.yml"), Log("info"), local=False)
-    supervisor._oversight = Oversight(Tallies())
+    log, file = Log("info"), Path("hopward.yml")
+    supervisor = Supervisor(read, file, log, local=False)
+    supervisor._tidings = Tidings(log, Oversight(Tallies()), file, local=False)
     supervisor._reload()
     event = json.loads(capfd.readouterr().err)
     assert event["event"] == "reload-failed"
