@@ -3,7 +3,6 @@
 Law: a site without a usable certificate has none; the others are untouched by that.
 """
 
-import errno
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -20,15 +19,13 @@ from acme_client.names import file_stem
 
 from .config import CertificateFiles, Config
 from .config.references import identity
-from .errors import StartError
+from .errors import OURS, StartError
 from .local_ca import LocalAuthority, Pair, renewal_due
 from .routing import Site, Table
 from .tls import ACME, site_context
 
 # What comes of bytes that are no certificate, no key, or do not belong together.
 _UNUSABLE = (ValueError, TypeError, UnsupportedAlgorithm, SSL.Error)
-# What is wrong with this process or machine, and not with a file.
-_OURS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 class _Remembered(NamedTuple):
@@ -201,7 +198,7 @@ class Certificates:
         try:
             self._serve(site, files.cert.read_bytes(), files.key.read_bytes())
         except OSError as error:
-            if error.errno not in _OURS:
+            if error.errno not in OURS:
                 self._files_seen[site] = source
             problem = f"cannot read {error.filename}: {error.strerror}"
             raise StartError(f"{site.name}: {problem}") from error

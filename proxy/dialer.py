@@ -4,7 +4,6 @@ Law: what goes wrong comes out as an UpstreamError, whatever the system calls it
 """
 
 import asyncio
-import errno
 import socket
 import ssl
 from collections.abc import Callable, Sequence
@@ -12,15 +11,13 @@ from ipaddress import ip_address
 from typing import TypeVar
 
 from .config import Origin
-from .errors import NO_RESOURCES, UpstreamError
+from .errors import NO_RESOURCES, OURS, UpstreamError
 from .proxy_protocol import Endpoints, written_header
 
 # Names are asked for again after this long; until there is an answer the last one is in force.
 RESOLVE_SECONDS = 5.0
 # So long after it was asked a new answer is waited for where there is an old one.
 FRESH_ANSWER_SECONDS = 0.5
-# What a connection cannot be opened for that is no fault of the origin.
-_OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 P = TypeVar("P", bound=asyncio.Protocol)
 
@@ -65,7 +62,7 @@ class Dialer:
         except ssl.SSLError as error:
             raise UpstreamError(502, "tls") from error
         except OSError as error:
-            if error.errno in _OURS:
+            if error.errno in OURS:
                 raise UpstreamError(503, NO_RESOURCES) from error
             raise UpstreamError(502, "refused") from error
 

@@ -3,6 +3,11 @@
 Foreign exceptions are translated into these at the edge of the room that met them, never deeper.
 """
 
+import errno
+
+OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""The numbers of an OSError that are the lack of this process or machine, nobody else's fault."""
+
 
 class ClientError(Exception):
     """The client's fault: answered with `status` and `reason`, which may be shown to it.

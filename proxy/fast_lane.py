@@ -22,7 +22,7 @@ from .head import RequestHead
 from .hop import Sender
 from .listener import Listener, Road
 from .memo import Known
-from .routing import Route, Site
+from .routing import Site
 from .upstream import Upstream
 
 
@@ -62,7 +62,6 @@ class FastLane:
     failures: tuple[str, ...] = ()
     _known: Known
     _road: Road
-    _route: Route
     _upstream: Upstream
 
     def __init__(

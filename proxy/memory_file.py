@@ -1,12 +1,10 @@
 """Memory with a descriptor: processes share it by inheritance, and it passes through an exec."""
 
-import errno
 import os
 import tempfile
 from collections.abc import Callable
 
-# What no other kind of file is a remedy for.
-_NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+from .errors import OURS
 
 
 def memory_file(name: str) -> int:
@@ -16,8 +14,9 @@ def memory_file(name: str) -> int:
         try:
             return make(name)
         except OSError as error:
-            # A sandbox may forbid it, an old kernel not know it.
-            if error.errno in _NO_ROOM:
+            # A sandbox may forbid it, an old kernel not know it; no other kind of file is a remedy
+            # for a lack.
+            if error.errno in OURS:
                 raise
     # macOS has no memfd.
     with tempfile.TemporaryFile(prefix=name) as file:

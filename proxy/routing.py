@@ -21,7 +21,7 @@ from .quotas import Quota
 
 # A path in which something is encoded, or a segment empty or of dots: others may read another one.
 _TWISTED = re.compile(rb"[^? ]*?(?:%|//|/\.)")
-_PATH = re.compile(rb"[^? ]*")
+_PATHS_END = re.compile(rb"[? ]")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,8 +111,7 @@ def _settled(target: bytes) -> bytes:
     RFC 3986 §6.2.2. Some take a backslash for a slash, and what follows a semicolon for no part of
     the segment's name.
     """
-    found = _PATH.match(target)
-    path = unquote_to_bytes(found[0]) if found else target
+    path = unquote_to_bytes(_PATHS_END.split(target, maxsplit=1)[0])
     kept: list[bytes] = []
     name = b""
     for segment in path.replace(b"\\", b"/").split(b"/"):
@@ -121,7 +120,8 @@ def _settled(target: bytes) -> bytes:
             del kept[-1:]
         elif name not in (b"", b"."):
             kept.append(segment)
-    kept.append(b"" if name in (b"", b".", b"..") else kept.pop())
+    if name in (b"", b".", b".."):
+        kept.append(b"")
     return b"/" + b"/".join(kept)
 
 

@@ -75,16 +75,14 @@ class Turnstile:
         connections 32 at a time).
         """
         queued = self._queued.get(newcomer)
-        if queued is None and self.passes():
-            return False
-        if size > _USUAL or queued is not None:
-            newcomer.hold()
-        data = bytes(newcomer.get_buffer(size)[:size])
         if queued is None:
-            self._queued[newcomer] = [data]
+            if self.passes():
+                return False
+            queued = self._queued[newcomer] = []
             self.wait(partial(self._again, newcomer))
-        else:
-            queued.append(data)
+        if size > _USUAL or queued:
+            newcomer.hold()
+        queued.append(bytes(newcomer.get_buffer(size)[:size]))
         return True
 
     def _again(self, newcomer: Newcomer) -> None:

@@ -22,12 +22,6 @@ from tests.machines import ACCOUNT, HOST, WILDCARD, Machine, with_everything
 
 
 @pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    (tmp_path / "authority").mkdir()
-    return Authority(tmp_path / "authority")
-
-
-@pytest.fixture
 def machine(tmp_path: Path, authority: Authority) -> Machine:
     return with_everything(tmp_path / "old", authority)
 

@@ -28,13 +28,6 @@ MA4CAQAwBQYDKgMEBAIEAA==
 """
 
 
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    folder = tmp_path / "authority"
-    folder.mkdir()
-    return Authority(folder)
-
-
 def certificates(
     store: Path,
     sites: Mapping[str, object],

@@ -18,12 +18,6 @@ from tests.test_running import standing_in
 
 
 @pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    (tmp_path / "authority").mkdir()
-    return Authority(tmp_path / "authority")
-
-
-@pytest.fixture
 def machine(tmp_path: Path, authority: Authority) -> Machine:
     return with_everything(tmp_path / "old", authority)
 

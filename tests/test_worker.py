@@ -24,13 +24,6 @@ def put(store: Path, authority: Authority, *names: str) -> None:
     (store / "changed").write_text(" ".join(names))
 
 
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    folder = tmp_path / "authority"
-    folder.mkdir()
-    return Authority(folder)
-
-
 def test_the_first_look_takes_all_that_has_come_since_the_configuration_was_read(
     tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
