@@ -19,8 +19,9 @@ from .fields import FieldRules
 from .health import Check
 from .quotas import Quota
 
-# A path in which something is encoded, or a segment empty or of dots: others may read another one.
-_TWISTED = re.compile(rb"[^? ]*?(?:%|//|/\.)")
+# A path that others may read as another one: something is encoded, a backslash may be a slash, or a
+# segment is empty or of dots.
+_TWISTED = re.compile(rb"[^? ]*?(?:[%\\]|/[/.;])")
 _PATHS_END = re.compile(rb"[? ]")
 
 

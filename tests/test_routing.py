@@ -97,6 +97,9 @@ def test_the_longest_prefix_of_the_target_wins(table: Table, target: bytes, port
         b"/live/deep/..",
         b"/live//deep/x",
         b"/live/deep%2fx HTTP/1.1",
+        b"\\live/x",
+        b"/live\\deep\\x",
+        b"/;/live/x",
     ],
 )
 def test_a_path_that_servers_may_read_as_one_of_another_route_is_refused(
